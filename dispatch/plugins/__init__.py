@@ -1,0 +1,79 @@
+"""What a plugin is, and which ones there are: the built-in ones, and those of installed packages.
+
+A plugin is the code that reaches an external system. Its three methods are the original's: `init` says what it needs,
+`verify` whether a protocol's credentials work, `dispatch` delivers one message. A package offers one as an entry point
+in the group `tocsin.plugins`, whose name is the plugin's id and whose object is called with a `Network`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from storage.models import AttemptOutcome, NotificationLevel, NotificationType
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What a plugin needs, as JSON Schemas, and how to show it."""
+
+    name: str
+    data_schema: JsonObject  # of a channel's data
+    options_schema: JsonObject = field(default_factory=lambda: {"type": "object"})
+    secret_schema: JsonObject = field(default_factory=lambda: {"type": "object"})
+    data_is_secret: bool = False  # whether channel data is encrypted and masked
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the message is about, beyond the original's five fields."""
+
+    delivery_id: str  # the same for every attempt: what the far side tells repeats by
+    notification_id: str
+    domain_id: str
+    topic: str
+    notification_level: NotificationLevel
+    created_at: datetime
+    attempted_at: datetime
+
+
+@dataclass(frozen=True)
+class DispatchRequest:
+    """The original's PluginDispatchRequest, and the envelope."""
+
+    options: JsonObject
+    message: JsonObject
+    notification_type: NotificationType
+    secret_data: JsonObject
+    channel_data: JsonObject
+    envelope: Envelope
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one attempt. `error` and `response_excerpt` carry no secrets."""
+
+    outcome: AttemptOutcome
+    status_code: int | None = None
+    error: str | None = None
+    response_excerpt: str | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    ok: bool
+    detail: str | None = None
+
+
+class Plugin(Protocol):
+    async def init(self, options: JsonObject) -> PluginInfo:
+        """What the plugin needs. The answer is kept, not asked for on each send."""
+
+    async def verify(self, options: JsonObject, secret_data: JsonObject) -> Verification:
+        """Whether these credentials work, without sending anything to anybody."""
+
+    async def dispatch(self, request: DispatchRequest) -> Result:
+        """Deliver one message. The worker sets the deadline; expected failures are results, not exceptions."""

@@ -1,0 +1,410 @@
+"""Tocsin's entry: settings from the environment, the parts of one server and their lifespan, the command line.
+
+Only this file reads the environment, and only this file knows all the parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import os
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import structlog
+import typer
+import uvicorn
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+import schema
+from dispatch import retry
+from dispatch.hub import SUPPORTED_SCHEMES, Hub
+from dispatch.loop import Loop
+from dispatch.network import Network
+from dispatch.plugins import registry
+from dispatch.worker import Worker, WorkerSettings
+from resolvers import access, fanout, idempotency, streams
+from resolvers.access import Caller, Role
+from resolvers.context import Server
+from resolvers.errors import Unauthenticated
+from schema import graphiql, websocket
+from schema.context import Context
+from schema.http import GraphQLApp, Via
+from storage import migrations
+from storage.engine import Database
+from storage.errors import DatabaseNewer, StorageError
+from storage.secrets import Vault, load_key
+
+PREFIX = "TOCSIN_"
+STARTING_TOKEN_TTL = timedelta(hours=12)
+SHUTDOWN_SECONDS = 10  # that requests in flight have to end, and again deliveries
+HEADS_EVERY_SECONDS = 2.0  # how late a stream may be whose wake-up was lost
+SWEEP_EVERY_SECONDS = 3600.0
+IDLE_FANOUT_SECONDS = 5.0  # how late a chunk may be whose wake-up was lost
+
+
+class Settings(BaseSettings):
+    """Every setting, read from TOCSIN_<NAME>. The README lists them; a test compares."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
+
+    data_dir: Path = Field(Path("data"), description="Where keys and the embedded database are kept.")
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0: any free one.")
+    database_url: str | None = Field(None, description="`sqlite:///path` or `postgresql://...`; absent: embedded.")
+    broadcast_url: str = Field("memory://", description="How processes signal each other.")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins of browser pages on other hosts that may call, comma separated."
+    )
+    mark_read_on_fetch: bool = Field(True, description="Whether a user's reads mark notifications as read.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    dispatch_worker: bool = Field(True, description="Whether this process sends deliveries.")
+    dispatch_concurrency: int = Field(32, ge=1, le=1000, description="Sends at once.")
+    dispatch_timeout: float = Field(15.0, gt=0, le=600, description="Seconds that a plugin has for one attempt.")
+    dispatch_retry_schedule: Annotated[tuple[float, ...], NoDecode] = Field(
+        retry.SCHEDULE, description="Seconds before each retry, comma separated."
+    )
+    dispatch_allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="Private networks that deliveries may reach: CIDRs, comma separated."
+    )
+
+    @field_validator("allowed_origins", "dispatch_retry_schedule", "dispatch_allow_networks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("dispatch_retry_schedule")
+    @classmethod
+    def _not_negative(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 <= seconds < float("inf") for seconds in value):
+            raise ValueError("must be seconds, none of them negative")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_engine(cls, value: str | None) -> str | None:
+        if value is not None:
+            Database(value)
+        return value
+
+    @field_validator("broadcast_url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value.partition("://")[0] not in SUPPORTED_SCHEMES:
+            raise ValueError(f"must be one of {', '.join(f'{scheme}://' for scheme in SUPPORTED_SCHEMES)}")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.lower() not in ("debug", "info", "warning", "error"):
+            raise ValueError("must be debug, info, warning or error")
+        return value.lower()
+
+
+class Parts:
+    """One server: made closed, opened in order and closed in reverse by the application's lifespan."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.signing_key = load_key(settings.data_dir / "signing.key")
+        self.database = Database(_database_url(settings))
+        self.hub = Hub(settings.broadcast_url)
+        self.network = Network(allow=settings.dispatch_allow_networks, timeout=settings.dispatch_timeout)
+        plugins = registry.discover(self.network)
+        vault = Vault(load_key(settings.data_dir / "encryption.key"))
+        self.worker = Worker(self.database, vault, plugins=plugins, clock=_now, settings=_worker_settings(settings))
+        self.fanout = Loop("fanout", self._fan_out)
+        self.heads = Loop("heads", self._check_heads)
+        self.sweep = Loop("sweep", self._sweep, poll=SWEEP_EVERY_SECONDS)
+        self.server = Server(
+            database=self.database,
+            vault=vault,
+            plugins=plugins,
+            hub=self.hub,
+            wake_worker=self.worker.wake,
+            wake_fanout=self.fanout.wake,
+            clock=_now,
+            mark_read_on_fetch=settings.mark_read_on_fetch,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await self.database.open()
+            stack.push_async_callback(self.database.close)
+            await self.hub.open()
+            stack.push_async_callback(self.hub.close)
+            stack.push_async_callback(self.network.close)
+            for part in self._background():
+                part.start()
+                stack.push_async_callback(part.stop, SHUTDOWN_SECONDS)
+            yield
+
+    async def health(self) -> dict[str, str]:
+        """What each part says of itself: "ok", or what is wrong."""
+        return {
+            **await self._database_health(),
+            "hub": "ok" if self.hub.healthy else "the listener has stopped",
+            **{part.name: "ok" if part.healthy else "failing" for part in self._background()},
+        }
+
+    def open_context(self, authorization: str | None, via: Via) -> Context:
+        return Context(self.server, self._identity(authorization), via)
+
+    def _identity(self, authorization: str | None) -> Caller | Unauthenticated:
+        try:
+            return access.authenticate(authorization, self.signing_key, _now())
+        except Unauthenticated as error:
+            return error
+
+    def _background(self) -> list[Loop | Worker]:
+        sending = [self.worker] if self.settings.dispatch_worker else []
+        return [self.fanout, self.heads, self.sweep, *sending]
+
+    async def _database_health(self) -> dict[str, str]:
+        try:
+            current = await migrations.is_current(self.database)
+        except StorageError:
+            return {"database": "does not answer", "migrations": "unknown"}
+        return {"database": "ok", "migrations": "ok" if current else "not at the newest revision"}
+
+    async def _fan_out(self) -> float:
+        return 0 if await fanout.reach_next_chunk(self.server) else IDLE_FANOUT_SECONDS
+
+    async def _check_heads(self) -> float:
+        await streams.check_heads(self.server)
+        return HEADS_EVERY_SECONDS
+
+    async def _sweep(self) -> float:
+        await idempotency.sweep(self.server)
+        return SWEEP_EVERY_SECONDS
+
+
+def application(settings: Settings) -> Starlette:
+    """The ASGI application: /graphql, its explorer, and the probes."""
+    parts = Parts(settings)
+    graphql = GraphQLApp(
+        schema.build(),
+        open_context=parts.open_context,
+        ide=graphiql.page,
+        allowed_origins=settings.allowed_origins,
+    )
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz(_request: Request) -> Response:
+        health = await parts.health()
+        return JSONResponse(health, status_code=200 if set(health.values()) == {"ok"} else 503)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with parts.running():
+            yield
+
+    routes: list[BaseRoute] = [
+        *graphiql.routes,
+        Route("/graphql", graphql),
+        WebSocketRoute("/graphql", graphql),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan, middleware=_cors(settings.allowed_origins))
+
+
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    if not origins:
+        return []
+    headers = ["authorization", "content-type"]
+    return [Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)]
+
+
+def _worker_settings(settings: Settings) -> WorkerSettings:
+    return WorkerSettings(
+        concurrency=settings.dispatch_concurrency,
+        timeout=settings.dispatch_timeout,
+        retry_schedule=settings.dispatch_retry_schedule,
+    )
+
+
+def _database_url(settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{settings.data_dir / 'tocsin.db'}"
+
+
+def _now() -> datetime:
+    """The server's clock, to the millisecond that rows keep."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+# The command line.
+
+cli = typer.Typer(help="Tocsin: a self-hosted notification server.", no_args_is_help=True, add_completion=False)
+
+
+@cli.command()
+def serve(
+    with_token: Annotated[bool, typer.Option("--with-token", help="Print a token to start with.")] = False,
+) -> None:
+    """Run the server. Migrates the database first."""
+    settings = _settings()
+    _migrate(settings)
+    with _listening(settings) as listener:
+        port = listener.getsockname()[1]
+        address = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}/graphql"
+        token = _token(settings, "default", "admin", Role.DOMAIN_ADMIN, STARTING_TOKEN_TTL) if with_token else None
+        typer.echo(f"Tocsin listens. GraphiQL: {address}{f'#token={token}' if token else ''}")
+        if token:
+            typer.echo(f"A token to start with (administrator of the domain `default`, 12 hours): {token}")
+        _server(settings).run(sockets=[listener])
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this version's tables, and print the revision."""
+    typer.echo(_migrate(_settings()))
+
+
+@cli.command()
+def token(
+    domain: Annotated[str, typer.Option(help="The domain that the token is for.")],
+    user: Annotated[str, typer.Option(help="The user, or the name of the service.")],
+    role: Annotated[Role, typer.Option(help="What the token may do.", case_sensitive=False)],
+    ttl: Annotated[str, typer.Option(help="How long it is valid: 3600 or 3600s, 90m, 12h, 30d.")] = "12h",
+) -> None:
+    """Print a bearer token, and nothing else."""
+    settings = _settings()
+    _data_folder(settings)
+    typer.echo(_token(settings, domain, user, role, _duration(ttl)))
+
+
+@cli.command()
+def export_schema() -> None:
+    """Print the GraphQL schema."""
+    typer.echo(schema.build().as_str())
+
+
+def _settings() -> Settings:
+    """The settings of the environment. Every wrong one is named, then the program ends."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
+        near = difflib.get_close_matches(name, known, n=1)
+        typer.echo(f"Unknown setting {name}{f': did you mean {near[0]}?' if near else '.'}", err=True)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            typer.echo(f"{PREFIX}{str(problem['loc'][0]).upper()}: {_reason(problem)}.", err=True)
+        raise typer.Exit(2) from None
+    _configure_logging(settings.log_level)
+    return settings
+
+
+def _reason(problem: ErrorDetails) -> str:
+    return problem["msg"].removeprefix("Value error, ").rstrip(".")
+
+
+def _configure_logging(level: str) -> None:
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=max(number, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
+    rendered = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _data_folder(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        load_key(settings.data_dir / "signing.key")
+        load_key(settings.data_dir / "encryption.key")
+    except OSError as error:
+        _stop(f"The data folder {settings.data_dir} cannot be used: {error.strerror}. TOCSIN_DATA_DIR names another.")
+
+
+def _migrate(settings: Settings) -> str:
+    _data_folder(settings)
+
+    async def upgrade() -> str:
+        database = Database(_database_url(settings))
+        await database.open()
+        try:
+            return await migrations.upgrade(database)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(upgrade())
+    except DatabaseNewer as error:
+        _stop(f"{error} Start the version that wrote it, or restore a backup.")
+    except StorageError as error:
+        _stop(f"{error} TOCSIN_DATABASE_URL says where it is.")
+
+
+def _token(settings: Settings, domain: str, user: str, role: Role, ttl: timedelta) -> str:
+    key = load_key(settings.data_dir / "signing.key")
+    return access.issue(key, Caller(domain, user, role, access.lifetime(_now(), ttl)))
+
+
+def _duration(text: str) -> timedelta:
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
+    if not found:
+        raise typer.BadParameter("write it like 3600, 90m, 12h or 30d", param_hint="--ttl")
+    return timedelta(seconds=int(found[1]) * units[found[2]])
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """The socket to serve on, bound before anything is promised."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        _stop(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. TOCSIN_PORT names another port.")
+
+
+def _server(settings: Settings) -> uvicorn.Server:
+    config = uvicorn.Config(
+        application(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=websocket.MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # costs memory and time per socket; messages are small
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def _stop(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,85 @@
+"""What a channel's data may be: the users of an INTERNAL channel, or what its protocol's plugin asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from resolvers import access, checks, plugins
+from resolvers.context import Server
+from resolvers.errors import FailedPrecondition, InvalidArgument
+from storage.models import JsonObject, Protocol, ProtocolType
+
+MAX_USERS = 10_000  # of one INTERNAL channel
+
+# What `_internal` holds to, for clients that build a form from it.
+INTERNAL_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {
+        "users": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": access.MAX_ID_LENGTH, "not": {"const": "*"}},
+            "minItems": 1,
+            "maxItems": MAX_USERS,
+            "uniqueItems": True,
+        }
+    },
+    "required": ["users"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class ChannelData:
+    """What a channel stores: its data in one of two ways."""
+
+    data: JsonObject | None  # None where it is secret
+    secret_data: bytes | None  # sealed
+    users: tuple[str, ...] = ()  # whom an INTERNAL channel names
+
+
+async def schema(server: Server, protocol: Protocol) -> JsonObject | None:
+    """The JSON Schema of the data of this protocol's channels; None where its plugin cannot be asked (any more)."""
+    if protocol.protocol_type is ProtocolType.INTERNAL:
+        return INTERNAL_SCHEMA
+    plugin = server.plugins.get(protocol.plugin_id or "")
+    if plugin is None:
+        return None
+    try:
+        return (await plugins.info(plugin, protocol.options)).data_schema
+    except plugins.PluginFailed:
+        return None
+
+
+async def check(server: Server, protocol: Protocol, data: Any, *, kept: bytes | None = None) -> ChannelData:
+    """The data as it is to be stored. `kept` is the sealed data that a mask stands for. Raises InvalidArgument."""
+    if protocol.protocol_type is ProtocolType.INTERNAL:
+        return _internal(checks.json_object(data, "data"))
+    plugin = server.plugins.get(protocol.plugin_id or "")
+    if plugin is None:
+        raise FailedPrecondition("The protocol's plugin is not installed (any more).", field="protocolId")
+    try:
+        info = await plugins.info(plugin, protocol.options)
+    except plugins.PluginFailed as error:
+        raise FailedPrecondition(f"The protocol's plugin does not answer ({error}).", field="protocolId") from error
+    if not info.data_is_secret:
+        plain = checks.json_object(data, "data")
+        plugins.check(plain, info.data_schema, "data")
+        return ChannelData(plain, None)
+    secret = plugins.unmasked(data, None if kept is None else server.vault.unseal(kept), "data")
+    plugins.check(secret, info.data_schema, "data")
+    return ChannelData(None, server.vault.seal(secret))
+
+
+def _internal(data: JsonObject) -> ChannelData:
+    if data.keys() - {"users"}:
+        raise InvalidArgument("An INTERNAL channel's data has users and nothing else.", field="data")
+    users = data.get("users")
+    if not isinstance(users, list) or not users or not all(isinstance(user, str) for user in users):
+        raise InvalidArgument("This must be a list of user ids, and not empty.", field="data.users")
+    if "*" in users:
+        raise InvalidArgument("Every user must be named: * stands for nobody.", field="data.users")
+    distinct = checks.identifiers(users, "data.users", most=MAX_USERS)
+    if len(distinct) < len(users):
+        raise InvalidArgument("A user may be named once only.", field="data.users")
+    return ChannelData(data, None, tuple(distinct))

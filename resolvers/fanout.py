@@ -1,0 +1,177 @@
+"""Reaching users: a row in each inbox, its change, and the deliveries of each user's own channels.
+
+A create reaches its first recipients in its own transaction. A larger crowd follows in chunks, each a transaction,
+driven by rows: after a crash the next chunk goes on where the last commit was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dispatch.planner import DispatchDecision
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from dispatch import planner
+from resolvers.context import Server
+from storage import changes, deliveries, fanouts, ids, inboxes, routing
+from storage.inboxes import Owner
+from storage.models import (
+    OPEN_STATES,
+    ChangeKind,
+    Content,
+    Delivery,
+    DeliveryState,
+    Fanout,
+    Inbox,
+    InboxKind,
+    Notification,
+    ProtocolType,
+)
+from storage.routing import Route
+
+Plan = Sequence[tuple[Route, DispatchDecision]]
+
+CHUNK = 100  # recipients of one transaction: more would hold SQLite's only writer for too long
+
+
+@dataclass(frozen=True)
+class Saying:
+    """What every row of one create shares."""
+
+    content: Content
+    project_id: str | None
+    record_id: str | None  # the record whose children the users' rows are; None when one user is addressed
+    created_by: str
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What one transaction has added."""
+
+    notifications: Sequence[Notification] = ()
+    heads: Mapping[Owner, int] = field(default_factory=dict)
+    deliveries: Sequence[Delivery] = ()
+
+
+async def reach(
+    session: AsyncSession, saying: Saying, user_ids: Sequence[str], *, project_id: str | None = None
+) -> Reached:
+    """Put one notification into each user's inbox, with the deliveries of the user's own channels.
+
+    With a project, its record goes into its feed by the same statement, for the locks' order; it comes first.
+    """
+    domain_id = saying.content.domain_id
+    owners = [inboxes.of_user(domain_id, user_id) for user_id in user_ids]
+    if project_id is not None:
+        owners.append(inboxes.of_project(domain_id, project_id))
+    routes = await routing.of_users(session, domain_id, user_ids)
+    locked = await inboxes.add_one_to_each(session, owners)
+    rows = [_notification(saying, locked[owner]) for owner in sorted(owners)]
+    planned = [
+        delivery
+        for row in rows
+        if row.user_id is not None
+        for delivery in deliver(row, plan(saying.content, routes.get(row.user_id, []), saying.now))
+    ]
+    session.add_all(rows)
+    for row in rows:
+        assert row.inbox is not None
+        changes.append(session, row.inbox, ChangeKind.ADDED, now=saying.now, notification_id=row.notification_id)
+    await session.flush()
+    await deliveries.enqueue(session, planned)
+    return Reached(rows, {owner: inbox.last_seq for owner, inbox in locked.items()}, planned)
+
+
+def plan(content: Content, routes: Sequence[Route], now: datetime) -> Plan:
+    """What becomes of each of these channels."""
+    decisions = planner.plan(topic=content.topic, level=content.notification_level, channels=routes, now=now)
+    return list(zip(routes, decisions, strict=True))
+
+
+def deliver(notification: Notification, plan: Plan) -> list[Delivery]:
+    """Keep what was decided on the notification, and return the deliveries to enqueue."""
+    notification.decisions = [decision.to_json() for _, decision in plan]
+    return [
+        _delivery(notification, route, decision, decision.delivery_state)
+        for route, decision in plan
+        if route[1].protocol_type is ProtocolType.EXTERNAL and decision.delivery_state is not None
+    ]
+
+
+async def reach_next_chunk(server: Server) -> bool:
+    """Reach the next recipients of some fan-out in progress; False when there is none."""
+    now = server.clock()
+
+    async def work(session: AsyncSession) -> Reached | None:
+        fanout = await fanouts.take(session)
+        return None if fanout is None else await _continue(session, fanout, now)
+
+    reached = await server.database.write(work)
+    if reached is None:
+        return False
+    await announce(server, reached)
+    return True
+
+
+async def announce(server: Server, reached: Reached) -> None:
+    """After commit: tell the streams and wake the worker."""
+    await server.hub.publish(reached.heads)
+    if reached.deliveries:
+        server.wake_worker()
+
+
+async def _continue(session: AsyncSession, fanout: Fanout, now: datetime) -> Reached:
+    user_ids = await fanouts.next_users(session, fanout.record_id, limit=CHUNK)
+    saying = Saying(
+        content=fanout.content,
+        project_id=fanout.project_id,
+        record_id=fanout.record_id,
+        created_by=fanout.created_by,
+        now=now,
+    )
+    reached = await reach(session, saying, user_ids)
+    await fanouts.reached(session, fanout.record_id, user_ids)
+    if len(user_ids) < CHUNK:
+        await fanouts.finish(session, fanout)
+    return reached
+
+
+def _notification(saying: Saying, inbox: Inbox) -> Notification:
+    is_record = inbox.kind is InboxKind.PROJECT
+    return Notification(
+        notification_id=saying.record_id if is_record and saying.record_id else ids.new(ids.NOTIFICATION),
+        domain_id=inbox.domain_id,
+        content=saying.content,
+        inbox=inbox,
+        seq=inbox.last_seq,
+        user_id=None if is_record else inbox.owner_id,
+        project_id=saying.project_id,
+        parent_notification_id=None if is_record else saying.record_id,
+        created_by=saying.created_by,
+        created_at=saying.now,
+    )
+
+
+def _delivery(notification: Notification, route: Route, decision: DispatchDecision, state: DeliveryState) -> Delivery:
+    channel, protocol = route
+    now, is_open = notification.created_at, state in OPEN_STATES
+    return Delivery(
+        delivery_id=ids.new(ids.DELIVERY),
+        domain_id=notification.domain_id,
+        notification_id=notification.notification_id,
+        content_id=notification.content.content_id,
+        protocol_id=protocol.protocol_id,
+        plugin_id=protocol.plugin_id or "",
+        channel_id=channel.channel_id,
+        user_id=channel.user_id,
+        state=state,
+        reason=decision.reason,
+        detail=decision.detail,
+        next_attempt_at=decision.defer_until or now if is_open else None,
+        created_by=notification.created_by,
+        created_at=now,
+        finished_at=None if is_open else now,
+    )

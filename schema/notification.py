@@ -1,0 +1,463 @@
+"""Notifications and their deliveries, which refer to each other: the types, and what can be asked and said.
+
+Inputs are unpacked and rows mapped here; every rule is in `resolvers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+from strawberry import ID, Private, argument
+
+from dispatch import planner
+from resolvers import deliveries, inboxes, notifications, streams
+from resolvers.errors import Refused
+from resolvers.notifications import Creation, Push, Said
+from resolvers.streams import StreamFilter as StreamFilterValue
+from schema.context import Info
+from schema.delivery import Attempt, DeliveryFilter, DispatchDecision
+from schema.enums import (
+    DecisionReason,
+    DeliveryState,
+    NotificationLevel,
+    NotificationOrderField,
+    NotificationType,
+    OrderDirection,
+)
+from schema.inbox import Inbox
+from schema.node import Node, global_id
+from schema.paging import After, Before, Connection, First, Last, Window, connection
+from schema.scalars import JSON, Cursor
+from storage import inboxes as inbox_rows
+from storage import models
+from storage.deliveries import Filter as DeliveryRows
+from storage.notifications import Filter
+
+MarkRead = Annotated[
+    bool | None,
+    argument(
+        description="Whether the caller's own rows in the answer become read by it; null: as the server is set. "
+        "Every field shows the state before. Never by GET."
+    ),
+]
+HowMany = Annotated[int | None, argument(description="At most so many: 0 to 100; 20 when null.")]
+
+
+@strawberry.type(description="One thing said to one recipient: a row in a user's inbox, or the record of a create.")
+class Notification(Node):
+    notification_id: ID = strawberry.field(description="Its id: notification- and twelve hex digits.")
+    parent_notification_id: ID | None = strawberry.field(description="The record that led to this row, if one did.")
+    topic: str = strawberry.field(description="What it is about, such as monitoring.Alert.")
+    message: JSON = strawberry.field(description="What was said: a JSON object, as it was given.")
+    notification_type: NotificationType = strawberry.field(description="What kind of news it is.")
+    notification_level: NotificationLevel = strawberry.field(description="How far it reaches.")
+    is_read: bool = strawberry.field(description="Whether its user has read it; false on records.")
+    read_at: datetime | None = strawberry.field(description="When it was read.")
+    user_id: ID | None = strawberry.field(description="Whose inbox it is in; null on records.")
+    project_id: ID | None = strawberry.field(description="The project that was addressed, if one was.")
+    domain_id: ID = strawberry.field(description="Its domain.")
+    created_at: datetime = strawberry.field(description="When it was created.")
+    cursor: Cursor | None = strawberry.field(
+        description="Where its creation stands in its inbox's stream, for after; null without an inbox."
+    )
+    decisions: list[DispatchDecision] = strawberry.field(description="What was decided for each channel, and why.")
+
+    @strawberry.field(description="Its deliveries, newest first, as far as the caller may see them.")
+    async def deliveries(self, info: Info, first: First = None, after: After = None) -> DeliveryConnection:
+        wanted = DeliveryRows(notification_id=self.notification_id)
+        return await _deliveries(info, wanted, None, Window(first=first, after=after))
+
+    @classmethod
+    def from_row(cls, row: models.Notification) -> Notification:
+        return cls(
+            id=global_id("Notification", row.notification_id),
+            notification_id=ID(row.notification_id),
+            parent_notification_id=_id(row.parent_notification_id),
+            topic=row.content.topic,
+            message=JSON(row.content.message),
+            notification_type=row.content.notification_type,
+            notification_level=row.content.notification_level,
+            is_read=row.is_read,
+            read_at=row.read_at,
+            user_id=_id(row.user_id),
+            project_id=_id(row.project_id),
+            domain_id=ID(row.domain_id),
+            created_at=row.created_at,
+            cursor=_cursor(row),
+            decisions=[
+                DispatchDecision.from_decision(planner.DispatchDecision.from_json(kept)) for kept in row.decisions
+            ],
+        )
+
+
+@strawberry.type(description="A page of notifications.")
+class NotificationConnection(Connection[Notification]):
+    owner: Private[inbox_rows.Owner | None]
+
+    @strawberry.field(description="The inbox that the list is of; null unless it is scoped to one user.")
+    async def inbox(self, info: Info) -> Inbox | None:
+        return None if self.owner is None else Inbox.from_state(await inboxes.of(info.context.server, self.owner))
+
+
+@strawberry.type(description="One notification through one channel, or, of a push, through one protocol.")
+class Delivery(Node):
+    delivery_id: ID = strawberry.field(
+        description="Its id, the same for every attempt: delivery- and twelve hex digits."
+    )
+    notification_id: ID = strawberry.field(description="What is delivered; it stays when the notification is deleted.")
+    channel_id: ID | None = strawberry.field(description="The channel; null for a push.")
+    protocol_id: ID = strawberry.field(description="The protocol.")
+    plugin_id: ID = strawberry.field(description="The plugin that sends it.")
+    state: DeliveryState = strawberry.field(description="Where it stands.")
+    reason: DecisionReason | None = strawberry.field(description="Why it ended without success.")
+    detail: str | None = strawberry.field(description="The same, for people.")
+    attempt_count: int = strawberry.field(description="How many attempts were made.")
+    next_attempt_at: datetime | None = strawberry.field(description="When it is due; null once it is finished.")
+    created_at: datetime = strawberry.field(description="When it was created.")
+    finished_at: datetime | None = strawberry.field(description="When it was delivered or given up.")
+
+    @strawberry.field(description="What is delivered; null when it was deleted, or is not the caller's to see.")
+    async def notification(self, info: Info) -> Notification | None:
+        return await _notification(info, self.notification_id)
+
+    @strawberry.field(description="Its attempts, oldest first.")
+    async def attempts(self, info: Info) -> list[Attempt]:
+        found = await deliveries.attempts(info.context.server, [self.delivery_id])
+        return [Attempt.from_row(row) for row in found.get(self.delivery_id, [])]
+
+    @classmethod
+    def from_row(cls, row: models.Delivery) -> Delivery:
+        return cls(
+            id=global_id("Delivery", row.delivery_id),
+            delivery_id=ID(row.delivery_id),
+            notification_id=ID(row.notification_id),
+            channel_id=_id(row.channel_id),
+            protocol_id=ID(row.protocol_id),
+            plugin_id=ID(row.plugin_id),
+            state=row.state,
+            reason=row.reason,
+            detail=row.detail,
+            attempt_count=row.attempt_count,
+            next_attempt_at=row.next_attempt_at,
+            created_at=row.created_at,
+            finished_at=row.finished_at,
+        )
+
+
+@strawberry.type(description="A page of deliveries, newest first.")
+class DeliveryConnection(Connection[Delivery]):
+    pass
+
+
+@strawberry.input(description="Which notifications: all that is given has to match, and an empty list matches nothing.")
+class NotificationFilter:
+    notification_ids: list[ID] | None = strawberry.field(default=None, description="One of these ids.")
+    topics: list[str] | None = strawberry.field(default=None, description="Exactly one of these topics.")
+    notification_types: list[NotificationType] | None = strawberry.field(
+        default=None, description="One of these types."
+    )
+    notification_levels: list[NotificationLevel] | None = strawberry.field(
+        default=None, description="Exactly one of these levels."
+    )
+    is_read: bool | None = strawberry.field(default=None, description="Read, or not.")
+    parent_notification_id: ID | None = strawberry.field(default=None, description="The children of this record.")
+    project_id: ID | None = strawberry.field(default=None, description="What was said to this project.")
+    user_id: ID | None = strawberry.field(default=None, description="What is in this user's inbox.")
+    domain_id: ID | None = strawberry.field(default=None, description="The domain; null: the caller's.")
+    created_after: datetime | None = strawberry.field(default=None, description="Created after this, exclusively.")
+    created_before: datetime | None = strawberry.field(default=None, description="Created before this, exclusively.")
+
+    def to_filter(self) -> Filter:
+        return Filter(
+            notification_ids=self.notification_ids,
+            topics=self.topics,
+            notification_types=self.notification_types,
+            notification_levels=self.notification_levels,
+            is_read=self.is_read,
+            parent_notification_id=self.parent_notification_id,
+            project_id=self.project_id,
+            user_id=self.user_id,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+@strawberry.input(description="A field to order notifications by.")
+class NotificationOrder:
+    field: NotificationOrderField = strawberry.field(description="The field.")
+    direction: OrderDirection = strawberry.field(default=OrderDirection.DESC, description="Which end comes first.")
+
+
+@strawberry.input(description="Which notifications a stream brings, by what never changes of them.")
+class StreamFilter:
+    topics: list[str] | None = strawberry.field(default=None, description="Exactly one of these topics.")
+    notification_types: list[NotificationType] | None = strawberry.field(
+        default=None, description="One of these types."
+    )
+    notification_levels: list[NotificationLevel] | None = strawberry.field(
+        default=None, description="Exactly one of these levels."
+    )
+    project_id: ID | None = strawberry.field(default=None, description="What was said to this project.")
+
+    def to_value(self) -> StreamFilterValue:
+        return StreamFilterValue(
+            topics=self.topics,
+            notification_types=self.notification_types,
+            notification_levels=self.notification_levels,
+            project_id=self.project_id,
+        )
+
+
+@strawberry.input(description="What happened, and to whom.")
+class CreateNotificationInput:
+    resource_type: str = strawberry.field(description="identity.Project, identity.User or identity.Domain.")
+    resource_id: ID = strawberry.field(description="The id of that project, user or domain.")
+    topic: str = strawberry.field(description="What it is about, such as monitoring.Alert; at most 255 characters.")
+    message: JSON = strawberry.field(
+        description="A JSON object for people and plugins: title, description, tags, callbacks, link and more."
+    )
+    notification_type: NotificationType | None = strawberry.field(
+        default=NotificationType.INFO, description="What kind of news it is."
+    )
+    notification_level: NotificationLevel | None = strawberry.field(
+        default=NotificationLevel.ALL, description="How far it reaches."
+    )
+    domain_id: ID | None = strawberry.field(default=None, description="The domain; null: the caller's.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key gets the first answer again, for at least 24 hours, and sends nothing."
+    )
+
+    def to_creation(self) -> Creation:
+        return Creation(
+            resource_type=self.resource_type,
+            resource_id=self.resource_id,
+            topic=self.topic,
+            message=self.message,
+            notification_type=self.notification_type or NotificationType.INFO,
+            notification_level=self.notification_level or NotificationLevel.ALL,
+            domain_id=self.domain_id,
+            idempotency_key=self.idempotency_key,
+        )
+
+
+@strawberry.input(description="One message, straight through one protocol.")
+class PushNotificationInput:
+    protocol_id: ID = strawberry.field(description="An EXTERNAL protocol.")
+    data: JSON = strawberry.field(description="Where to: what a channel of this protocol would have as its data.")
+    message: JSON = strawberry.field(description="A JSON object: title, description, tags, callbacks, link and more.")
+    topic: str | None = strawberry.field(default=None, description="What it is about; null: push.")
+    notification_type: NotificationType | None = strawberry.field(
+        default=NotificationType.INFO, description="What kind of news it is."
+    )
+    notification_level: NotificationLevel | None = strawberry.field(
+        default=NotificationLevel.ALL, description="Kept on the record; a push has no channels to compare it with."
+    )
+    domain_id: ID | None = strawberry.field(default=None, description="The domain; null: the caller's.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key gets the first answer again, for at least 24 hours, and sends nothing."
+    )
+
+    def to_push(self) -> Push:
+        return Push(
+            protocol_id=self.protocol_id,
+            data=self.data,
+            message=self.message,
+            topic=self.topic,
+            notification_type=self.notification_type or NotificationType.INFO,
+            notification_level=self.notification_level or NotificationLevel.ALL,
+            domain_id=self.domain_id,
+            idempotency_key=self.idempotency_key,
+        )
+
+
+@strawberry.type(description="What a create led to.")
+class CreateNotificationPayload:
+    notification: Notification | None = strawberry.field(
+        description="The record, or the one inbox row of a create for one user; null when it was deleted since."
+    )
+    recipient_count: int = strawberry.field(description="How many inboxes it reaches. Large crowds follow in moments.")
+    delivery_count: int = strawberry.field(description="How many deliveries it made at once.")
+    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier call with the same key.")
+    said: Private[Said]
+
+    @strawberry.field(description="The inbox rows that it led to so far, newest first.")
+    async def notifications(self, info: Info, first: HowMany = 100) -> list[Notification]:
+        rows = await notifications.rows_of(info.context.server, self.said, first=first)
+        return [Notification.from_row(row) for row in rows]
+
+    @strawberry.field(description="The deliveries that it led to so far, oldest first.")
+    async def deliveries(self, info: Info, first: HowMany = 100) -> list[Delivery]:
+        rows = await notifications.deliveries_of(info.context.server, self.said.notification_id, first=first)
+        return [Delivery.from_row(row) for row in rows]
+
+    @classmethod
+    def from_said(cls, said: Said) -> CreateNotificationPayload:
+        return cls(
+            notification=None if said.notification is None else Notification.from_row(said.notification),
+            recipient_count=said.recipient_count,
+            delivery_count=said.delivery_count,
+            replayed=said.replayed,
+            said=said,
+        )
+
+
+@strawberry.type(description="Why one of several creates was refused; the others are not touched by it.")
+class CreateNotificationError:
+    code: str = strawberry.field(description="As in the extensions of an error.")
+    field: str | None = strawberry.field(description="The input's field at fault.")
+    message: str = strawberry.field(description="For people.")
+
+    @classmethod
+    def from_refusal(cls, refusal: Refused) -> CreateNotificationError:
+        return cls(code=refusal.code, field=refusal.field, message=refusal.message)
+
+
+CreateNotificationResult = Annotated[
+    CreateNotificationPayload | CreateNotificationError,
+    strawberry.union("CreateNotificationResult", description="The outcome of one of several creates."),
+]
+
+
+@strawberry.type(description="What a push led to.")
+class PushNotificationPayload:
+    notification: Notification = strawberry.field(description="The record of the push.")
+    delivery: Delivery = strawberry.field(description="Its one delivery.")
+    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier call with the same key.")
+
+
+@strawberry.type
+class NotificationQuery:
+    @strawberry.field(description="A notification by its id; null when there is none that the caller may see.")
+    async def notification(
+        self,
+        info: Info,
+        notification_id: Annotated[ID, argument(description="Its id.")],
+        mark_read: MarkRead = None,
+    ) -> Notification | None:
+        row = await notifications.find(info.context.server, info.context.caller, notification_id)
+        info.context.shown([row] if row else [], mark_read=mark_read)
+        return None if row is None else Notification.from_row(row)
+
+    @strawberry.field(
+        description="A user's own notifications, a service's own records, an administrator's whole domain; newest first."
+    )
+    async def notifications(
+        self,
+        info: Info,
+        filter: Annotated[NotificationFilter | None, argument(description="Which ones; null: all.")] = None,
+        order_by: Annotated[
+            list[NotificationOrder] | None, argument(description="In which order; null: the newest first.")
+        ] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        mark_read: MarkRead = None,
+    ) -> NotificationConnection:
+        wanted = filter or NotificationFilter()
+        listing = await notifications.page(
+            info.context.server,
+            info.context.caller,
+            wanted.to_filter(),
+            domain_id=wanted.domain_id,
+            order_by=[(order.field, order.direction) for order in order_by or []],
+            window=Window(first=first, after=after, last=last, before=before),
+        )
+        info.context.shown(listing.page.rows, mark_read=mark_read)
+        owner = inboxes.scoped_to(info.context.caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
+        return NotificationConnection(**connection(listing, Notification.from_row), owner=owner)
+
+    @strawberry.field(description="A delivery by its id; null when there is none that the caller may see.")
+    async def delivery(
+        self, info: Info, delivery_id: Annotated[ID, argument(description="Its id.")]
+    ) -> Delivery | None:
+        row = await deliveries.find(info.context.server, info.context.caller, delivery_id)
+        return None if row is None else Delivery.from_row(row)
+
+    @strawberry.field(description="Deliveries that the caller may see, newest first.")
+    async def deliveries(
+        self,
+        info: Info,
+        filter: Annotated[DeliveryFilter | None, argument(description="Which ones; null: all.")] = None,
+        first: First = None,
+        after: After = None,
+    ) -> DeliveryConnection:
+        wanted = filter or DeliveryFilter()
+        return await _deliveries(info, wanted.to_filter(), wanted.domain_id, Window(first=first, after=after))
+
+
+@strawberry.type
+class NotificationMutation:
+    @strawberry.mutation(description="Say once what happened: inboxes, streams and channels follow from it.")
+    async def create_notification(
+        self, info: Info, input: Annotated[CreateNotificationInput, argument(description="What, and to whom.")]
+    ) -> CreateNotificationPayload:
+        said = await notifications.create(info.context.server, info.context.caller, input.to_creation())
+        return CreateNotificationPayload.from_said(said)
+
+    @strawberry.mutation(description="Up to 100 creates, in order, each with its own outcome.")
+    async def create_notifications(
+        self, info: Info, inputs: Annotated[list[CreateNotificationInput], argument(description="At most 100.")]
+    ) -> list[CreateNotificationResult]:
+        creations = [each.to_creation() for each in inputs]
+        outcomes = await notifications.create_many(info.context.server, info.context.caller, creations)
+        return [
+            CreateNotificationError.from_refusal(outcome)
+            if isinstance(outcome, Refused)
+            else CreateNotificationPayload.from_said(outcome)
+            for outcome in outcomes
+        ]
+
+    @strawberry.mutation(description="Send one message through one protocol, to an address given in the call.")
+    async def push_notification(
+        self, info: Info, input: Annotated[PushNotificationInput, argument(description="What, and where to.")]
+    ) -> PushNotificationPayload:
+        pushed = await notifications.push(info.context.server, info.context.caller, input.to_push())
+        return PushNotificationPayload(
+            notification=Notification.from_row(pushed.record),
+            delivery=Delivery.from_row(pushed.delivery),
+            replayed=pushed.replayed,
+        )
+
+
+@strawberry.type
+class NotificationSubscription:
+    @strawberry.subscription(description="The caller's new notifications, each once and in order.")
+    async def notification_created(
+        self,
+        info: Info,
+        after: Annotated[
+            Cursor | None,
+            argument(description="First those that came after this stream cursor; null: only new ones."),
+        ] = None,
+        filter: Annotated[StreamFilter | None, argument(description="Which ones; null: all.")] = None,
+    ) -> AsyncGenerator[Notification, None]:
+        wanted = (filter or StreamFilter()).to_value()
+        async for row in streams.added(info.context.server, info.context.caller, after=after, wanted=wanted):
+            yield Notification.from_row(row)
+
+
+async def _notification(info: Info, notification_id: str) -> Notification | None:
+    row = await notifications.find(info.context.server, info.context.caller, notification_id)
+    return None if row is None else Notification.from_row(row)
+
+
+async def _deliveries(info: Info, wanted: DeliveryRows, domain_id: str | None, window: Window) -> DeliveryConnection:
+    listing = await deliveries.page(
+        info.context.server, info.context.caller, wanted, domain_id=domain_id, window=window
+    )
+    return DeliveryConnection(**connection(listing, Delivery.from_row))
+
+
+def _cursor(row: models.Notification) -> Cursor | None:
+    # A record's place in its project's feed is not a place in an inbox.
+    if row.user_id is None or row.inbox is None or row.seq is None:
+        return None
+    return Cursor(inboxes.cursor(row.inbox, row.seq))
+
+
+def _id(raw: str | None) -> ID | None:
+    return None if raw is None else ID(raw)

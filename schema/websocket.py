@@ -1,0 +1,178 @@
+"""Speaks graphql-transport-ws to the letter, within bounds; extends Strawberry's handler where that falls short.
+
+It must not look into an operation: what a query may ask for is `schema.limits`' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    SubscribeMessage,
+)
+from strawberry.types.execution import ExecutionResult, PreExecutionError
+from strawberry.utils.aio import aclosing
+
+from schema import errors
+
+MAX_MESSAGE_BYTES = 1024 * 1024  # as a request's body; uvicorn's ws_max_size closes with 1009 above it
+MAX_ID_CHARACTERS = 256  # it is repeated in every event
+MAX_OPERATIONS = 100  # at a time on one socket; a page has a handful
+CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
+MAX_REASON_BYTES = 123  # RFC 6455 5.5: a close frame has 125, two of them for the code
+
+
+class Socket(ASGIWebSocketAdapter):
+    """Strawberry's websocket, sending text only and closing once."""
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        if self.ws.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnected
+        try:
+            await self.ws.send_text(self.view.encode_json_string(message))
+        except WebSocketDisconnect as error:
+            raise WebSocketDisconnected from error
+
+    async def close(self, code: int, reason: str) -> None:
+        if self.ws.application_state is not WebSocketState.CONNECTED:
+            return
+        with suppress(WebSocketDisconnect):
+            await self.ws.close(code, _cut(reason))
+
+
+def _cut(reason: str) -> str:
+    return reason.encode(errors="replace")[:MAX_REASON_BYTES].decode(errors="ignore")
+
+
+class Handler(BaseGraphQLTransportWSHandler[Any, None]):
+    """One socket. Its context is opened by connection_init and serves all of its operations."""
+
+    view: Any  # schema.http.GraphQLApp, which imports this module
+    websocket: Socket
+    expiry: asyncio.Task[None] | None = None
+
+    async def handle_message(self, message: object) -> None:
+        if fault := _fault(message):
+            await self.handle_invalid_message(fault)
+        else:
+            await super().handle_message(message)  # type: ignore[arg-type]
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        if self.connection_timed_out:
+            return
+        if self.connection_init_received:
+            await self.websocket.close(4429, "Too many initialisation requests")
+            return
+        self.connection_init_received = True
+        assert self.connection_init_timeout_task
+        self.connection_init_timeout_task.cancel()
+        self.context = self.view.open_socket(self._authorization(message.get("payload") or {}))
+        expires_at = self.context.expires_at
+        if expires_at is None or expires_at <= self.view.clock():
+            await self.websocket.close(4403, "UNAUTHENTICATED: connection_init needs a valid bearer token")
+            return
+        self.expiry = asyncio.create_task(self._close_at(expires_at))
+        await self.send_message({"type": "connection_ack"})
+        self.connection_acknowledged = True
+
+    def _authorization(self, payload: Mapping[str, object]) -> str | None:
+        """The payload's, whatever its case; else that of the upgrade request, which browsers cannot set."""
+        for key, value in payload.items():
+            if key.lower() == "authorization":
+                return value if isinstance(value, str) else None
+        header: str | None = self.websocket.ws.headers.get("authorization")
+        return header
+
+    async def _close_at(self, expires_at: datetime) -> None:
+        await asyncio.sleep((expires_at - self.view.clock()).total_seconds())
+        await self.websocket.close(4403, "UNAUTHENTICATED: the token has expired")
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        is_new = message["id"] not in self.operations
+        if self.connection_acknowledged and is_new and len(self.operations) >= MAX_OPERATIONS:
+            error = errors.coded(f"A socket runs at most {MAX_OPERATIONS} operations at a time.", "RATE_LIMITED")
+            await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+            return
+        await super().handle_subscribe(message)
+
+    async def run_operation(self, operation: Operation[Any, None]) -> None:
+        try:
+            await self._send_results(operation)
+            await operation.send_operation_message({"id": operation.id, "type": "complete"})
+        except WebSocketDisconnected:
+            pass
+        except Exception as error:
+            with suppress(WebSocketDisconnected):
+                await operation.send_initial_errors([errors.of(error)])
+
+    async def _send_results(self, operation: Operation[Any, None]) -> None:
+        results = await self.schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=self.context,
+            operation_name=operation.operation_name or None,
+        )
+        async with aclosing(results):
+            async for result in results:
+                assert isinstance(result, ExecutionResult)  # @defer and @stream are not switched on
+                if result.errors and _is_the_end(result):
+                    await operation.send_initial_errors(result.errors)
+                    return
+                await operation.send_next(result)
+
+    async def shutdown(self) -> None:
+        if self.expiry:
+            self.expiry.cancel()
+        await super().shutdown()
+
+
+def _is_the_end(result: ExecutionResult) -> bool:
+    """Whether no operation was run, or its stream broke; an error with a path belongs to one event."""
+    return isinstance(result, PreExecutionError) or all(error.path is None for error in result.errors or ())
+
+
+def _fault(message: object) -> str | None:
+    """Why a message is none of the protocol's; it closes the socket with 4400."""
+    if not isinstance(message, dict):
+        return "A message must be a JSON object"
+    match message.get("type"):
+        case "connection_init" | "ping" | "pong":
+            return None if _is_object(message.get("payload")) else "payload must be an object"
+        case "subscribe":
+            return _id_fault(message.get("id")) or _payload_fault(message.get("payload"))
+        case "complete":
+            return _id_fault(message.get("id"))
+    return "type must be that of a client's message"
+
+
+def _id_fault(id: object) -> str | None:
+    if not isinstance(id, str) or not 0 < len(id) <= MAX_ID_CHARACTERS:
+        return f"id must be a string of 1 to {MAX_ID_CHARACTERS} characters"
+    if any("\ud800" <= character <= "\udfff" for character in id):
+        return "id must not have a lone surrogate: it could not be sent back"
+    return None
+
+
+def _payload_fault(payload: object) -> str | None:
+    if not isinstance(payload, dict):
+        return "payload must be an object"
+    if not isinstance(payload.get("query"), str):
+        return "payload.query must be a string"
+    if not isinstance(payload.get("operationName"), str | None):
+        return "payload.operationName must be a string or null"
+    if not _is_object(payload.get("variables")) or not _is_object(payload.get("extensions")):
+        return "payload.variables and payload.extensions must be objects or null"
+    return None
+
+
+def _is_object(value: object) -> bool:
+    return value is None or isinstance(value, dict)

@@ -1,0 +1,95 @@
+"""Channels: where to. Projects' and users' channels are rows of one table; nothing here tells them apart but `Kind`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlmodel import col, delete, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from storage import ids, paging
+from storage.models import Channel, NotificationLevel, ResourceState
+from storage.paging import Bounds, Order, Page
+from storage.scope import Scope
+
+
+class Kind(StrEnum):
+    """Whose channel it is. The value is the prefix of its id."""
+
+    PROJECT = ids.PROJECT_CHANNEL
+    USER = ids.USER_CHANNEL
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What is None does not narrow."""
+
+    channel_id: str | None = None
+    owner_id: str | None = None  # the project's or the user's id
+    name: str | None = None
+    state: ResourceState | None = None
+    notification_level: NotificationLevel | None = None
+    protocol_id: str | None = None
+
+
+ORDER: Order = (
+    paging.key("createdAt", Channel.created_at, lambda row: row.created_at),
+    paging.key("channelId", Channel.channel_id, lambda row: row.channel_id),
+)
+
+
+async def create(session: AsyncSession, channel: Channel) -> None:
+    session.add(channel)
+    await session.flush()
+
+
+async def find(session: AsyncSession, kind: Kind, channel_id: str, scope: Scope) -> Channel | None:
+    return (await session.exec(_one(kind, channel_id, scope))).first()
+
+
+async def lock(session: AsyncSession, kind: Kind, channel_id: str, scope: Scope) -> Channel | None:
+    """The channel, not to be changed by others until this transaction ends."""
+    return (await session.exec(_one(kind, channel_id, scope).with_for_update())).first()
+
+
+async def page(session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter, bounds: Bounds) -> Page[Channel]:
+    return await paging.read(session, _matching(kind, scope, wanted), ORDER, bounds)
+
+
+async def count(session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter) -> int:
+    return await paging.count(session, _matching(kind, scope, wanted))
+
+
+async def remove(session: AsyncSession, channel: Channel) -> None:
+    await session.exec(delete(Channel).where(col(Channel.channel_id) == channel.channel_id))
+
+
+def _one(kind: Kind, channel_id: str, scope: Scope) -> SelectOfScalar[Channel]:
+    return _visible(kind, scope).where(col(Channel.channel_id) == channel_id)
+
+
+def _matching(kind: Kind, scope: Scope, wanted: Filter) -> SelectOfScalar[Channel]:
+    equals = (
+        (Channel.channel_id, wanted.channel_id),
+        (_owner(kind), wanted.owner_id),
+        (Channel.name, wanted.name),
+        (Channel.state, wanted.state),
+        (Channel.notification_level, wanted.notification_level),
+        (Channel.protocol_id, wanted.protocol_id),
+    )
+    return _visible(kind, scope).where(*(col(column) == value for column, value in equals if value is not None))
+
+
+def _visible(kind: Kind, scope: Scope) -> SelectOfScalar[Channel]:
+    statement = select(Channel).where(col(_owner(kind)).is_not(None))
+    if scope.domain_id is not None:
+        statement = statement.where(col(Channel.domain_id) == scope.domain_id)
+    if scope.user_id is not None:
+        statement = statement.where(col(Channel.user_id) == scope.user_id)
+    return statement
+
+
+def _owner(kind: Kind) -> str | None:
+    return Channel.project_id if kind is Kind.PROJECT else Channel.user_id

@@ -1,0 +1,34 @@
+"""Contents: what was said. One goes when no notification, no fan-out and no open delivery needs it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlmodel import col, delete, exists, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage.models import OPEN_STATES, Content, Delivery, Fanout, Notification
+
+
+async def drop_unneeded(session: AsyncSession, content_ids: Iterable[int | None]) -> None:
+    """Delete those of these contents that nothing needs, after what needed them was changed in this transaction.
+
+    The rows are locked first: of two transactions that each take away one of the last two needs, the second then
+    sees the first one's change, and one of them deletes the content.
+    """
+    candidates = sorted({content_id for content_id in content_ids if content_id is not None})
+    if not candidates:
+        return
+    content_id = col(Content.content_id)
+    await session.exec(
+        select(Content.content_id).where(content_id.in_(candidates)).order_by(content_id).with_for_update()
+    )
+    needed = (
+        exists().where(col(Notification.content_id) == content_id),
+        exists().where(col(Fanout.content_id) == content_id),
+        exists().where(col(Delivery.content_id) == content_id, col(Delivery.state).in_(OPEN_STATES)),
+    )
+    await session.exec(
+        delete(Content).where(content_id.in_(candidates), *(~need for need in needed)),
+        execution_options={"synchronize_session": False},
+    )

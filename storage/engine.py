@@ -1,0 +1,186 @@
+"""The database: connections, transactions and their retries on SQLite and PostgreSQL. No tables and no queries."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage.columns import UtcDateTime
+from storage.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+Work = Callable[[AsyncSession], Awaitable[T]]
+
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+READERS = 4  # SQLite connections that read beside the writer; each is a thread
+WRITE_ATTEMPTS = 5  # of one transaction that lost a deadlock, a serialisation or a draw of ids
+BUSY_TIMEOUT_MS = 10_000  # another process (a migration, a backup) may hold SQLite's only write lock
+POSTGRES_CONNECTIONS = 10
+
+# Serialisation failure, deadlock, lock not available: the transaction did nothing and may run again.
+RETRYABLE_SQLSTATES = {"40001", "40P01", "55P03"}
+
+
+class Database:
+    """Reads beside one writer on SQLite, a pool on PostgreSQL. `open` before use, `close` after.
+
+    SQLite's driver serialises statements, not transactions, so its writer is one connection used by one transaction
+    at a time, and readers are connections of their own.
+    """
+
+    def __init__(self, url: str) -> None:
+        """`url` is `sqlite:///path` or `postgresql://...`. Raises ValueError for anything else."""
+        given = make_url(url)
+        if given.get_backend_name() not in DRIVERS:
+            raise ValueError("must be a sqlite:/// or a postgresql:// address")
+        self.url = given.set(drivername=DRIVERS[given.get_backend_name()])
+        self.is_sqlite = given.get_backend_name() == "sqlite"
+
+    async def open(self) -> None:
+        if self.is_sqlite:
+            self._writer = _sqlite_engine(self.url, connections=1, begin="BEGIN IMMEDIATE")
+            self._reader = _sqlite_engine(self.url, connections=READERS, begin="BEGIN", query_only=True)
+        else:
+            self._writer = self._reader = _postgres_engine(self.url)
+
+    async def close(self) -> None:
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for queries, on one snapshot of SQLite. It never commits. Raises DatabaseUnavailable."""
+        try:
+            async with AsyncSession(self._reader, expire_on_commit=False) as session:
+                yield session
+        except (OperationalError, InterfaceError, OSError) as error:
+            raise DatabaseUnavailable("The database does not answer.") from error
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in one transaction and commit it, again from its start where the database asks for that.
+
+        It runs in a task of its own: a caller that is cancelled leaves a whole transaction behind, not half of one.
+        `work` may therefore run several times and must do nothing but use its session. Raises DatabaseUnavailable.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._write(work)))
+
+    async def _write(self, work: Work[T]) -> T:
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            try:
+                async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                    return await work(session)
+            except (DBAPIError, OSError) as error:
+                if attempt == WRITE_ATTEMPTS or not _may_run_again(error):
+                    raise _translated(error) from error
+                await asyncio.sleep(random.uniform(0, 0.02) * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def run_sync(self, work: Callable[[Connection], T]) -> T:
+        """Run synchronous `work` on the writer's connection in one transaction (migrations)."""
+        async with self._writer.begin() as connection:
+            return await connection.run_sync(work)
+
+
+def _may_run_again(error: Exception) -> bool:
+    # An integrity error that no storage function expected is an id that was drawn twice: draw again.
+    if isinstance(error, IntegrityError):
+        return True
+    original = getattr(error, "orig", None)
+    return getattr(original, "sqlstate", None) in RETRYABLE_SQLSTATES
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, (OperationalError, InterfaceError, OSError)) or getattr(
+        error, "connection_invalidated", False
+    ):
+        return DatabaseUnavailable("The database does not answer.")
+    return error
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool = False) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        hide_parameters=True,  # errors are logged, and parameters may be secrets
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself: `begin` below does
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        if query_only:
+            cursor.execute("PRAGMA query_only = ON")
+        else:
+            cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+            cursor.execute("PRAGMA synchronous = FULL")  # what was acknowledged is on disk
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=POSTGRES_CONNECTIONS,
+        max_overflow=0,
+        pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged, and parameters may be secrets
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+    )
+
+
+def insert(session: AsyncSession, model: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
+    """INSERT in the session's dialect, which both spell `ON CONFLICT` alike but share no construct for it."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(model)
+    return sqlite.insert(model)
+
+
+class database_time(FunctionElement[Any]):
+    """The database's clock, `offset` from now: leases and due times compare with no other clock."""
+
+    type = UtcDateTime()
+    inherit_cache = False
+
+    def __init__(self, offset: timedelta = timedelta()) -> None:
+        self.seconds = offset.total_seconds()
+        super().__init__()
+
+
+@compiles(database_time, "sqlite")
+def _sqlite_time(element: database_time, _compiler: SQLCompiler, **_: Any) -> str:
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{element.seconds:+.3f} seconds')"
+
+
+@compiles(database_time, "postgresql")
+def _postgres_time(element: database_time, _compiler: SQLCompiler, **_: Any) -> str:
+    return f"(clock_timestamp() + interval '{element.seconds:.3f} seconds')"

@@ -1,0 +1,129 @@
+"""Inbox rows: who is known, exact counts, and the lock that puts every change of an inbox in order.
+
+Locks are always taken in the order of `Owner`, projects before users, before anything else in a transaction but
+idempotency keys: that is what keeps concurrent creates from deadlocking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, tuple_
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage import ids
+from storage.engine import insert
+from storage.models import Inbox, InboxKind
+
+
+class Owner(NamedTuple):
+    """Whose inbox, or which project's feed. Sorts in lock order within a domain."""
+
+    domain_id: str
+    kind: InboxKind
+    owner_id: str
+
+
+def of_user(domain_id: str, user_id: str) -> Owner:
+    return Owner(domain_id, InboxKind.USER, user_id)
+
+
+def of_project(domain_id: str, project_id: str) -> Owner:
+    return Owner(domain_id, InboxKind.PROJECT, project_id)
+
+
+def owner(inbox: Inbox) -> Owner:
+    return Owner(inbox.domain_id, inbox.kind, inbox.owner_id)
+
+
+async def find(session: AsyncSession, owner: Owner) -> Inbox | None:
+    return (await session.exec(select(Inbox).where(_is_one_of([owner])))).first()
+
+
+async def heads(session: AsyncSession, owners: Collection[Owner]) -> dict[Owner, int]:
+    """The last sequence number of each of these inboxes that exists, in one query."""
+    if not owners:
+        return {}
+    return {owner(inbox): inbox.last_seq for inbox in await session.exec(select(Inbox).where(_is_one_of(owners)))}
+
+
+async def known_users(session: AsyncSession, domain_id: str, *, limit: int) -> list[str]:
+    """The first `limit` of a domain's known users."""
+    users = select(Inbox.owner_id).where(*_users_of(domain_id)).order_by(col(Inbox.owner_id)).limit(limit)
+    return list(await session.exec(users))
+
+
+async def missing(session: AsyncSession, owners: Collection[Owner]) -> list[Owner]:
+    """Those of these inboxes that do not exist yet."""
+    return sorted(set(owners) - (await heads(session, owners)).keys())
+
+
+async def register(session: AsyncSession, domain_id: str, user_ids: Iterable[str]) -> int:
+    """Make these users known; how many of them were new."""
+    return await make(session, await missing(session, [of_user(domain_id, user_id) for user_id in set(user_ids)]))
+
+
+async def make(session: AsyncSession, owners: Sequence[Owner]) -> int:
+    """Make the rows of these owners, given in lock order, where another transaction has not done so meanwhile."""
+    if not owners:
+        return 0
+    statement = insert(session, Inbox).values([_empty(owner) for owner in owners])
+    made = await session.exec(statement.on_conflict_do_nothing().returning(col(Inbox.inbox_id)))
+    return len(made.all())
+
+
+async def add_one_to_each(session: AsyncSession, owners: Collection[Owner]) -> dict[Owner, Inbox]:
+    """Lock these inboxes, made where missing, and count one new notification in each; the rows as they are then.
+
+    One sorted statement: the rows' locks, their creation and their counts.
+    """
+    additions = [_empty(owner) | _one_more(owner) for owner in sorted(owners)]
+    if not additions:
+        return {}
+    upsert = insert(session, Inbox).values(additions)
+    counters = ("last_seq", "unread_count", "unseen_count", "total_count")
+    statement = upsert.on_conflict_do_update(
+        index_elements=["domain_id", "kind", "owner_id"],
+        set_={name: getattr(Inbox, name) + upsert.excluded[name] for name in counters},
+    ).returning(Inbox)
+    rows = await session.exec(statement, execution_options={"populate_existing": True})
+    return {owner(inbox): inbox for inbox in rows.scalars()}
+
+
+async def lock(session: AsyncSession, inbox_ids: Collection[int]) -> dict[int, Inbox]:
+    """Lock these inboxes, in lock order, to change them."""
+    if not inbox_ids:
+        return {}
+    rows = await session.exec(
+        select(Inbox)
+        .where(col(Inbox.inbox_id).in_(sorted(inbox_ids)))
+        .order_by(col(Inbox.domain_id), col(Inbox.kind), col(Inbox.owner_id))
+        .with_for_update(),
+        execution_options={"populate_existing": True},
+    )
+    return {inbox.inbox_id: inbox for inbox in rows}
+
+
+async def count_users(session: AsyncSession, domain_id: str) -> int:
+    return (await session.exec(select(func.count()).select_from(Inbox).where(*_users_of(domain_id)))).one()
+
+
+def _users_of(domain_id: str) -> tuple[bool, bool]:
+    return Inbox.domain_id == domain_id, Inbox.kind == InboxKind.USER
+
+
+def _is_one_of(owners: Collection[Owner]) -> ColumnElement[bool]:
+    columns = tuple_(col(Inbox.domain_id), col(Inbox.kind), col(Inbox.owner_id))
+    return columns.in_(list(owners))
+
+
+def _empty(owner: Owner) -> dict[str, object]:
+    return Inbox(**owner._asdict(), generation=ids.new_generation()).model_dump(exclude={"inbox_id"})
+
+
+def _one_more(owner: Owner) -> dict[str, object]:
+    # A project's feed is nobody's to read: it has a sequence and a total only.
+    unread = int(owner.kind is InboxKind.USER)
+    return {"last_seq": 1, "unread_count": unread, "unseen_count": unread, "total_count": 1}

@@ -1,0 +1,387 @@
+"""Every table, with the reason for each index. Rows only: no queries and no rules.
+
+Annotations are real types here: SQLModel reads them to know its columns and relationships.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlmodel import Field, Relationship, SQLModel
+
+from storage.columns import Json, Number, Sealed, Text, UtcDateTime, enum_text
+
+JsonObject = dict[str, Any]
+
+
+class NotificationType(StrEnum):
+    INFO = "INFO"
+    ERROR = "ERROR"
+    SUCCESS = "SUCCESS"
+    WARNING = "WARNING"
+
+
+class NotificationLevel(StrEnum):
+    ALL = "ALL"  # on a notification: reaches every channel; a channel has LV1 to LV5
+    LV1 = "LV1"
+    LV2 = "LV2"
+    LV3 = "LV3"
+    LV4 = "LV4"
+    LV5 = "LV5"
+
+
+class ResourceState(StrEnum):
+    ENABLED = "ENABLED"
+    DISABLED = "DISABLED"
+
+
+class ProtocolType(StrEnum):
+    INTERNAL = "INTERNAL"  # the inbox itself
+    EXTERNAL = "EXTERNAL"  # a plugin
+
+
+class LevelMatch(StrEnum):
+    EXACT = "EXACT"
+    AT_LEAST = "AT_LEAST"
+
+
+class InboxKind(StrEnum):
+    """Whose sequence of changes it is. Locks are taken in this order: projects sort before users."""
+
+    PROJECT = "PROJECT"
+    USER = "USER"
+
+
+class ChangeKind(StrEnum):
+    ADDED = "ADDED"  # one notification
+    READ = "READ"  # these are now read, or unread
+    REMOVED = "REMOVED"  # these are gone
+    ALL_READ = "ALL_READ"  # everything up to a position is read
+    SEEN = "SEEN"  # the bell was opened
+    ALL_REMOVED = "ALL_REMOVED"  # everything up to a position is gone
+
+
+class DeliveryState(StrEnum):
+    PENDING = "PENDING"  # never tried yet
+    SENDING = "SENDING"  # a worker holds its lease
+    RETRYING = "RETRYING"  # failed before, due again at next_attempt_at
+    DELIVERED = "DELIVERED"  # the far side took it
+    DEAD = "DEAD"  # refused for good, or retries used up
+    SKIPPED = "SKIPPED"  # wanted, but held; `reason` says by what
+
+
+OPEN_STATES = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING)
+
+
+class Decision(StrEnum):
+    """What is planned for one channel."""
+
+    SEND = "SEND"
+    DEFER = "DEFER"  # planned again at the schedule's next opening
+    SKIP = "SKIP"
+
+
+class OffHours(StrEnum):
+    """What happens to a notification outside its channel's schedule."""
+
+    SKIP = "SKIP"
+    DEFER = "DEFER"
+
+
+class DayOfWeek(StrEnum):
+    MON = "MON"
+    TUE = "TUE"
+    WED = "WED"
+    THU = "THU"
+    FRI = "FRI"
+    SAT = "SAT"
+    SUN = "SUN"
+
+
+class DecisionReason(StrEnum):
+    CHANNEL_DISABLED = "CHANNEL_DISABLED"
+    PROTOCOL_DISABLED = "PROTOCOL_DISABLED"
+    TOPIC = "TOPIC"
+    LEVEL = "LEVEL"
+    OFF_HOURS = "OFF_HOURS"
+    QUOTA = "QUOTA"
+    CANCELLED = "CANCELLED"
+    CHANNEL_DELETED = "CHANNEL_DELETED"
+    REFUSED = "REFUSED"
+    RETRIES_EXHAUSTED = "RETRIES_EXHAUSTED"
+
+
+class AttemptOutcome(StrEnum):
+    OK = "OK"
+    RETRY = "RETRY"  # failed, may work later
+    REFUSED = "REFUSED"  # failed for good
+    TIMEOUT = "TIMEOUT"  # no answer within the deadline
+    BLOCKED = "BLOCKED"  # the destination's address is not allowed
+
+
+class Content(SQLModel, table=True):
+    """What was said, once per create, however many recipients."""
+
+    content_id: int = Field(default=None, primary_key=True, sa_type=Number)
+    domain_id: str = Field(sa_type=Text)
+    topic: str = Field(sa_type=Text)
+    message: JsonObject = Field(sa_type=Json)
+    notification_type: NotificationType = Field(sa_type=enum_text(NotificationType))
+    notification_level: NotificationLevel = Field(sa_type=enum_text(NotificationLevel))
+    resource_type: str | None = Field(default=None, sa_type=Text)  # null for a push
+    resource_id: str | None = Field(default=None, sa_type=Text)
+
+
+class Inbox(SQLModel, table=True):
+    """One user's inbox, or one project's feed: the row that every change of it locks.
+
+    A user is known when, and only when, this row exists.
+    """
+
+    __table_args__ = (UniqueConstraint("domain_id", "kind", "owner_id"),)
+
+    inbox_id: int = Field(default=None, primary_key=True, sa_type=Number)
+    domain_id: str = Field(sa_type=Text)
+    kind: InboxKind = Field(sa_type=enum_text(InboxKind))
+    owner_id: str = Field(sa_type=Text)  # the user's or the project's id
+    generation: int = Field(sa_type=Number)  # random; renewed when sequence numbers start anew
+    last_seq: int = Field(default=0, sa_type=Number)
+    unread_count: int = Field(default=0, sa_type=Number)
+    unseen_count: int = Field(default=0, sa_type=Number)  # rows with a seq above seen_seq
+    seen_seq: int = Field(default=0, sa_type=Number)  # up to here the bell was opened
+    total_count: int = Field(default=0, sa_type=Number)
+
+
+class Notification(SQLModel, table=True):
+    """A row in a user's inbox, or the record (`user_id` null) of a project, a domain or a push."""
+
+    __table_args__ = (
+        # notifications(): a user's own list, newest first
+        Index("notification_by_user", "domain_id", "user_id", "created_at", "notification_id"),
+        # notifications(filter: {isRead: false}) and markAllRead
+        Index(
+            "notification_unread",
+            "domain_id",
+            "user_id",
+            "created_at",
+            "notification_id",
+            sqlite_where=text("NOT is_read"),
+            postgresql_where=text("NOT is_read"),
+        ),
+        # notifications() of an administrator
+        Index("notification_by_domain", "domain_id", "created_at", "notification_id"),
+        # notifications(filter: {projectId})
+        Index("notification_by_project", "domain_id", "project_id", "created_at", "notification_id"),
+        # notifications(filter: {parentNotificationId}), and the rows that one create led to
+        Index("notification_by_parent", "parent_notification_id", "created_at", "notification_id"),
+        # notifications() of a service: the records that it created
+        Index(
+            "notification_by_creator",
+            "domain_id",
+            "created_by",
+            "created_at",
+            "notification_id",
+            sqlite_where=text("user_id IS NULL"),
+            postgresql_where=text("user_id IS NULL"),
+        ),
+        # is this content still needed?
+        Index("notification_by_content", "content_id"),
+    )
+
+    notification_id: str = Field(primary_key=True, sa_type=Text)
+    domain_id: str = Field(sa_type=Text)
+    content_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("content.content_id")])
+    inbox_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("inbox.inbox_id")])
+    seq: int | None = Field(default=None, sa_type=Number)  # of its creation, in its inbox; null without one
+    user_id: str | None = Field(default=None, sa_type=Text)
+    project_id: str | None = Field(default=None, sa_type=Text)
+    parent_notification_id: str | None = Field(default=None, sa_type=Text)
+    is_read: bool = False
+    read_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    decisions: list[JsonObject] = Field(default_factory=list, sa_type=Json)
+    created_by: str = Field(sa_type=Text)  # the user id of the caller
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+    content: Content = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+    inbox: Inbox | None = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+
+
+class Change(SQLModel, table=True):
+    """One change of an inbox: gap-free and in commit order by `seq`, with the counts after it."""
+
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    inbox_id: int = Field(primary_key=True, sa_type=Number, sa_column_args=[ForeignKey("inbox.inbox_id")])
+    seq: int = Field(primary_key=True, sa_type=Number)
+    kind: ChangeKind = Field(sa_type=enum_text(ChangeKind))
+    notification_id: str | None = Field(default=None, sa_type=Text)  # ADDED
+    notification_ids: list[str] | None = Field(default=None, sa_type=Json)  # READ, REMOVED
+    is_read: bool | None = None  # READ
+    up_to: int | None = Field(default=None, sa_type=Number)  # ALL_READ, SEEN, ALL_REMOVED: a seq
+    unread_count: int = Field(sa_type=Number)
+    unseen_count: int = Field(sa_type=Number)
+    origin_id: str | None = Field(default=None, sa_type=Text)
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """The first answer to a keyed create or push."""
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (
+        # keys past their time are swept
+        Index("idempotency_key_by_age", "created_at"),
+    )
+
+    domain_id: str = Field(primary_key=True, sa_type=Text)
+    caller: str = Field(primary_key=True, sa_type=Text)
+    operation: str = Field(primary_key=True, sa_type=Text)
+    key: str = Field(primary_key=True, sa_type=Text)
+    body_hash: str = Field(sa_type=Text)
+    answer: JsonObject | None = Field(default=None, sa_type=Json)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Fanout(SQLModel, table=True):
+    """A create whose recipients are still being reached, chunk by chunk. Gone when done."""
+
+    record_id: str = Field(primary_key=True, sa_type=Text)
+    domain_id: str = Field(sa_type=Text)
+    content_id: int = Field(sa_type=Number, sa_column_args=[ForeignKey("content.content_id")])
+    project_id: str | None = Field(default=None, sa_type=Text)
+    created_by: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+    content: Content = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+
+
+class FanoutRecipient(SQLModel, table=True):
+    """A user whom a fan-out has not reached yet."""
+
+    __tablename__ = "fanout_recipient"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    record_id: str = Field(primary_key=True, sa_type=Text, sa_column_args=[ForeignKey("fanout.record_id")])
+    user_id: str = Field(primary_key=True, sa_type=Text)
+
+
+class Protocol(SQLModel, table=True):
+    """In what way: a plugin with its options and its secret. The INTERNAL one has no plugin."""
+
+    __table_args__ = (UniqueConstraint("domain_id", "name"),)
+
+    protocol_id: str = Field(primary_key=True, sa_type=Text)
+    domain_id: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    state: ResourceState = Field(default=ResourceState.ENABLED, sa_type=enum_text(ResourceState))
+    protocol_type: ProtocolType = Field(sa_type=enum_text(ProtocolType))
+    plugin_id: str | None = Field(default=None, sa_type=Text)
+    options: JsonObject = Field(default_factory=dict, sa_type=Json)
+    secret_data: bytes | None = Field(default=None, sa_type=Sealed)
+    tags: JsonObject = Field(default_factory=dict, sa_type=Json)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Channel(SQLModel, table=True):
+    """Where to: a project's channel (`project_id`) or a user's (`user_id`), one of the two."""
+
+    __table_args__ = (
+        # which channels does this project have? (create, lists)
+        Index("channel_by_project", "domain_id", "project_id", "channel_id"),
+        # which channels does this user have? (create, lists)
+        Index("channel_by_user", "domain_id", "user_id", "channel_id"),
+        # is this protocol in use?
+        Index("channel_by_protocol", "protocol_id", "channel_id"),
+    )
+
+    channel_id: str = Field(primary_key=True, sa_type=Text)  # project-ch-... or user-ch-...
+    domain_id: str = Field(sa_type=Text)
+    protocol_id: str = Field(sa_type=Text, sa_column_args=[ForeignKey("protocol.protocol_id")])
+    project_id: str | None = Field(default=None, sa_type=Text)
+    user_id: str | None = Field(default=None, sa_type=Text)
+    name: str = Field(sa_type=Text)
+    state: ResourceState = Field(default=ResourceState.ENABLED, sa_type=enum_text(ResourceState))
+    data: JsonObject | None = Field(default=None, sa_type=Json)  # null where the plugin says that it is secret
+    secret_data: bytes | None = Field(default=None, sa_type=Sealed)  # the same, where it is secret
+    topics: list[str] | None = Field(default=None, sa_type=Json)  # null: every topic; []: none
+    schedule: JsonObject | None = Field(
+        default=None, sa_type=Json
+    )  # null: always; else dispatch.planner.Schedule as JSON
+    notification_level: NotificationLevel | None = Field(default=None, sa_type=enum_text(NotificationLevel))
+    level_match: LevelMatch | None = Field(default=None, sa_type=enum_text(LevelMatch))
+    tags: JsonObject = Field(default_factory=dict, sa_type=Json)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Delivery(SQLModel, table=True):
+    """One notification through one channel (or, of a push, through one protocol)."""
+
+    __table_args__ = (
+        UniqueConstraint("notification_id", "channel_id", "part"),
+        # claim: what is due; the finished ones are not in it, so claims cost the same among millions of them
+        Index(
+            "delivery_due",
+            "next_attempt_at",
+            sqlite_where=text("state IN ('PENDING', 'RETRYING')"),
+            postgresql_where=text("state IN ('PENDING', 'RETRYING')"),
+        ),
+        # claim: leases that ran out
+        Index(
+            "delivery_leased",
+            "lease_until",
+            sqlite_where=text("state = 'SENDING'"),
+            postgresql_where=text("state = 'SENDING'"),
+        ),
+        # deliveries(): newest first
+        Index("delivery_by_domain", "domain_id", "created_at", "delivery_id"),
+        # deliveries(filter: {channelId}), and the open ones of a channel that is deleted
+        Index("delivery_by_channel", "channel_id", "created_at", "delivery_id"),
+        # deliveries(filter: {protocolId})
+        Index("delivery_by_protocol", "protocol_id", "created_at", "delivery_id"),
+        # deliveries() of a service
+        Index("delivery_by_creator", "domain_id", "created_by", "created_at", "delivery_id"),
+        # is this content still needed?
+        Index(
+            "delivery_open_by_content",
+            "content_id",
+            sqlite_where=text("state IN ('PENDING', 'SENDING', 'RETRYING')"),
+            postgresql_where=text("state IN ('PENDING', 'SENDING', 'RETRYING')"),
+        ),
+    )
+
+    delivery_id: str = Field(primary_key=True, sa_type=Text)
+    domain_id: str = Field(sa_type=Text)
+    notification_id: str = Field(sa_type=Text)  # the notification may be deleted before
+    content_id: int | None = Field(default=None, sa_type=Number)  # the content may be gone once it is finished
+    protocol_id: str = Field(sa_type=Text)
+    plugin_id: str = Field(sa_type=Text)
+    channel_id: str | None = Field(default=None, sa_type=Text)  # null for a push
+    user_id: str | None = Field(default=None, sa_type=Text)  # whose user channel it goes through
+    part: int = 0  # the recipient's index, where a plugin splits recipients
+    push_data: bytes | None = Field(default=None, sa_type=Sealed)  # a push's own channel data
+    state: DeliveryState = Field(default=DeliveryState.PENDING, sa_type=enum_text(DeliveryState))
+    reason: DecisionReason | None = Field(default=None, sa_type=enum_text(DecisionReason))
+    detail: str | None = Field(default=None, sa_type=Text)
+    attempt_no: int = 0  # raised by each claim; an outcome is written only where it still matches
+    attempt_count: int = 0  # attempts that were recorded
+    next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # null once finished
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)  # by the database's clock
+    created_by: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Attempt(SQLModel, table=True):
+    """One call of a plugin for a delivery."""
+
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    delivery_id: str = Field(primary_key=True, sa_type=Text, sa_column_args=[ForeignKey("delivery.delivery_id")])
+    attempt_no: int = Field(primary_key=True)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    duration_ms: int
+    outcome: AttemptOutcome = Field(sa_type=enum_text(AttemptOutcome))
+    status_code: int | None = None
+    error: str | None = Field(default=None, sa_type=Text)
+    response_excerpt: str | None = Field(default=None, sa_type=Text)

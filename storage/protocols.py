@@ -1,0 +1,135 @@
+"""Protocols: in what way. No rules about plugins: options and secrets are stored as they come, secrets sealed.
+
+Every domain has an INTERNAL protocol from the start. Nothing is stored for it until the domain's first write that
+concerns protocols; until then reads select from the stored rows and a literal one beside them, so that filters,
+pages and counts treat it like any other row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import literal, union_all
+from sqlalchemy.orm import aliased
+from sqlmodel import col, delete, exists, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from storage import ids, paging
+from storage.engine import insert
+from storage.models import Channel, Protocol, ProtocolType, ResourceState
+from storage.paging import Bounds, Order, Page
+from storage.scope import Scope
+
+INTERNAL_NAME = "Internal"
+# Stored or not, the INTERNAL protocol was created before all others: its place in a list never changes.
+INTERNAL_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What is None does not narrow."""
+
+    protocol_id: str | None = None
+    name: str | None = None
+    state: ResourceState | None = None
+    protocol_type: ProtocolType | None = None
+
+
+def internal(domain_id: str) -> Protocol:
+    """The domain's INTERNAL protocol as it is before anybody changed it."""
+    return Protocol(
+        protocol_id=ids.internal_protocol(domain_id),
+        domain_id=domain_id,
+        name=INTERNAL_NAME,
+        protocol_type=ProtocolType.INTERNAL,
+        created_at=INTERNAL_SINCE,
+    )
+
+
+async def ensure_internal(session: AsyncSession, domain_id: str) -> None:
+    """Store the domain's INTERNAL protocol unless it is. The first thing of a write that concerns protocols."""
+    statement = insert(session, Protocol).values(internal(domain_id).model_dump())
+    await session.exec(statement.on_conflict_do_nothing(index_elements=["protocol_id"]))
+
+
+async def create(session: AsyncSession, protocol: Protocol) -> None:
+    session.add(protocol)
+    await session.flush()
+
+
+async def is_name_taken(session: AsyncSession, domain_id: str, name: str, *, besides: str | None = None) -> bool:
+    """Whether another protocol than `besides` has this name.
+
+    One that is being created at the same time is not seen. The unique constraint then fails the later transaction,
+    which runs again and sees it.
+    """
+    statement = select(Protocol.protocol_id).where(
+        col(Protocol.domain_id) == domain_id, col(Protocol.name) == name, col(Protocol.protocol_id) != (besides or "")
+    )
+    return (await session.exec(statement)).first() is not None
+
+
+async def find(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
+    """The protocol; the INTERNAL one of the scope's domain even when it is not stored."""
+    entity = Protocol if scope.domain_id is None else _of_domain(scope.domain_id)
+    return (await session.exec(select(entity).where(col(entity.protocol_id) == protocol_id))).first()
+
+
+async def lock(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
+    """The stored protocol, not to be changed, nor channels added to it, by others until this transaction ends."""
+    statement = select(Protocol).where(col(Protocol.protocol_id) == protocol_id)
+    if scope.domain_id is not None:
+        statement = statement.where(col(Protocol.domain_id) == scope.domain_id)
+    return (await session.exec(statement.with_for_update())).first()
+
+
+async def page(session: AsyncSession, domain_id: str, wanted: Filter, bounds: Bounds) -> Page[Protocol]:
+    entity = _of_domain(domain_id)
+    return await paging.read(session, _matching(entity, wanted), _newest_first(entity), bounds)
+
+
+async def count(session: AsyncSession, domain_id: str, wanted: Filter) -> int:
+    return await paging.count(session, _matching(_of_domain(domain_id), wanted))
+
+
+async def is_used(session: AsyncSession, protocol_id: str) -> bool:
+    """Whether channels use the protocol. With the protocol locked, that stays so."""
+    statement = select(exists().where(col(Channel.protocol_id) == protocol_id))
+    return (await session.exec(statement)).one()
+
+
+async def remove(session: AsyncSession, protocol: Protocol) -> None:
+    await session.exec(delete(Protocol).where(col(Protocol.protocol_id) == protocol.protocol_id))
+
+
+def _of_domain(domain_id: str) -> type[Protocol]:
+    """An entity that stands for the domain's protocols, the INTERNAL one among them whether or not it is stored."""
+    virtual, columns = internal(domain_id), Protocol.__table__.columns  # type: ignore[attr-defined]
+    is_stored = exists().where(col(Protocol.protocol_id) == virtual.protocol_id)
+    stored_rows = select(*columns).where(col(Protocol.domain_id) == domain_id)
+    virtual_row = select(
+        *(literal(getattr(virtual, column.key), column.type).label(column.key) for column in columns)
+    ).where(~is_stored)
+    return aliased(Protocol, union_all(stored_rows, virtual_row).subquery())
+
+
+def _matching(entity: type[Protocol], wanted: Filter) -> SelectOfScalar[Protocol]:
+    equals = (
+        (entity.protocol_id, wanted.protocol_id),
+        (entity.name, wanted.name),
+        (entity.state, wanted.state),
+        (entity.protocol_type, wanted.protocol_type),
+    )
+    return select(entity).where(*(col(column) == value for column, value in equals if value is not None))
+
+
+def _newest_first(entity: type[Protocol]) -> Order:
+    return (
+        paging.key("createdAt", entity.created_at, lambda row: row.created_at),
+        paging.key("protocolId", entity.protocol_id, lambda row: row.protocol_id),
+    )
+
+
+ORDER = _newest_first(Protocol)

@@ -1,0 +1,30 @@
+"""Which channels, each with its protocol, lead from a project or from users: what a create plans over."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage.models import Channel, Protocol
+
+Route = tuple[Channel, Protocol]
+
+
+async def of_project(session: AsyncSession, domain_id: str, project_id: str) -> list[Route]:
+    """A project's channels, in the order of their ids."""
+    routes = select(Channel, Protocol).join(Protocol)
+    mine = routes.where(Channel.domain_id == domain_id, Channel.project_id == project_id)
+    return [(channel, protocol) for channel, protocol in await session.exec(mine.order_by(col(Channel.channel_id)))]
+
+
+async def of_users(session: AsyncSession, domain_id: str, user_ids: Collection[str]) -> dict[str, list[Route]]:
+    """Each of these users' channels, in the order of their ids; users without one are not in it."""
+    routes = select(Channel, Protocol).join(Protocol)
+    theirs = routes.where(Channel.domain_id == domain_id, col(Channel.user_id).in_(user_ids))
+    by_user: dict[str, list[Route]] = defaultdict(list)
+    for channel, protocol in await session.exec(theirs.order_by(col(Channel.channel_id))):
+        by_user[channel.user_id or ""].append((channel, protocol))
+    return dict(by_user)

@@ -1,0 +1,121 @@
+"""A database that tells tests of its commits, a destination, and workers that are stopped after the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from ipaddress import ip_network
+from typing import Any, TypeVar
+
+import pytest
+from cryptography.fernet import Fernet
+
+from dispatch.network import Network
+from dispatch.plugins import Plugin
+from dispatch.plugins.webhook import Webhook
+from dispatch.worker import Worker, WorkerSettings
+from storage.engine import Database, Work
+from storage.errors import DatabaseUnavailable
+from storage.models import Delivery, DeliveryState
+from storage.secrets import Vault
+from tests.conftest import Clock
+from tests.dispatch import rows
+from tests.sink import PATIENCE, Sink
+
+T = TypeVar("T")
+
+
+class WatchedDatabase(Database):
+    """A database whose commits can be waited for."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._committed = asyncio.Condition()
+        self._lost = 0
+        self._lost_one = asyncio.Event()
+
+    def lose(self, *, writes: int) -> None:
+        """Let that many writes fail, as they do while the database is away."""
+        self._lost = writes
+        self._lost_one.clear()
+
+    async def until_lost(self) -> None:
+        """Return when such a write has failed, and whoever wanted it has been told."""
+        async with asyncio.timeout(PATIENCE):
+            await self._lost_one.wait()
+
+    async def write(self, work: Work[T]) -> T:
+        if self._lost:
+            self._lost -= 1
+            self._lost_one.set()
+            raise DatabaseUnavailable("The database does not answer.")
+        result = await super().write(work)
+        async with self._committed:
+            self._committed.notify_all()
+        return result
+
+    async def until(self, row: Delivery, is_so: Callable[[Delivery], bool]) -> Delivery:
+        """The delivery, once it is as expected."""
+        async with asyncio.timeout(PATIENCE), self._committed:
+            while not is_so(found := await rows.reload(self, row)):
+                await self._committed.wait()
+        return found
+
+    async def until_state(self, row: Delivery, state: DeliveryState) -> Delivery:
+        return await self.until(row, lambda found: found.state is state)
+
+
+@pytest.fixture
+async def watched(database: Database, database_url: str) -> AsyncIterator[WatchedDatabase]:
+    watched = WatchedDatabase(database_url)
+    await watched.open()
+    yield watched
+    await watched.close()
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with Sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[Network]:
+    """It may reach the loopback."""
+    network = Network([ip_network("127.0.0.0/8")], timeout=PATIENCE)
+    yield network
+    await network.close()
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return Vault(Fernet.generate_key())
+
+
+StartWorker = Callable[..., Worker]
+
+
+@pytest.fixture
+async def start_worker(
+    watched: WatchedDatabase, vault: Vault, network: Network, clock: Clock
+) -> AsyncIterator[StartWorker]:
+    """Starts workers with quick retries, and the webhook plugin unless the test brings its own."""
+    workers: list[Worker] = []
+
+    def start(*, plugins: Mapping[str, Plugin] | None = None, monotonic: Any = None, **settings: Any) -> Worker:
+        quick = {"timeout": PATIENCE, "retry_schedule": (0.01, 0.01), "breather": 0.0}
+        worker = Worker(
+            watched,
+            vault,
+            plugins={"webhook": Webhook(network)} if plugins is None else plugins,
+            clock=clock,
+            settings=WorkerSettings(**{**quick, **settings}),
+            **({"monotonic": monotonic} if monotonic else {}),
+        )
+        worker.start()
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        await worker.stop(0)

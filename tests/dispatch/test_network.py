@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from dispatch.addresses import Address
+from dispatch.network import MAX_RESPONSE_BYTES, Answer, Blocked, Network
+from tests import sink as sinks
+from tests.sink import PATIENCE, Close, Hang, Sink, Stream
+
+LOOPBACK = [ip_network("127.0.0.0/8")]
+
+
+@pytest.fixture
+async def strict() -> AsyncIterator[Network]:
+    """It may reach public addresses only."""
+    network = Network([], timeout=PATIENCE)
+    yield network
+    await network.close()
+
+
+async def post(network: Network, url: str, headers: dict[str, str] | None = None) -> Answer:
+    async with asyncio.timeout(PATIENCE):
+        return await network.post(url, headers=headers or {}, content=b"{}")
+
+
+async def test_an_allowed_destination_gets_the_request(network: Network, sink: Sink) -> None:
+    answer = await post(network, sink.url("/a?b=c"), {"x-token": "t"})
+
+    assert answer == Answer(200, b"ok")
+    received = sink.received[0]
+    assert (received.method, received.target, received.body) == ("POST", "/a?b=c", b"{}")
+    assert received.headers["x-token"] == "t"
+    assert received.headers["host"] == f"127.0.0.1:{sink.port}"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "017700000001",
+        "0177.0.0.1",
+        "127.0.1",
+        "0",
+        "0.0.0.0",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::1]",
+        "[::]",
+        "user:password@127.0.0.1",
+        "8.8.8.8@127.0.0.1",
+        "169.254.169.254",
+        "①②⑦.⓪.⓪.①",
+    ],
+)
+async def test_no_spelling_of_an_inside_address_is_reached(strict: Network, sink: Sink, host: str) -> None:
+    with pytest.raises((Blocked, httpx.ConnectError, httpx.InvalidURL)):
+        await post(strict, f"http://{host}:{sink.port}/")
+
+    assert sink.connections == 0
+
+
+async def test_a_name_is_resolved_once_and_the_connection_goes_to_the_address_that_was_judged(sink: Sink) -> None:
+    """A second answer, which points elsewhere, would never be asked for."""
+    answers = [[ip_address("127.0.0.1")], [ip_address("10.9.9.9")]]
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        asked.append(host)
+        return answers[len(asked) - 1]
+
+    network = Network(LOOPBACK, PATIENCE, resolve=resolve)
+    await post(network, f"http://changing.test:{sink.port}/")
+    await network.close()
+
+    assert asked == ["changing.test"]
+    assert sink.received[0].headers["host"] == f"changing.test:{sink.port}"
+
+
+async def test_a_new_connection_judges_the_name_anew(sink: Sink) -> None:
+    """The first answer is allowed, the second one is inside: rebinding."""
+    answers = iter([[ip_address("127.0.0.1")], [ip_address("10.9.9.9")]])
+
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        return next(answers)
+
+    sink.otherwise = Close(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    network = Network(LOOPBACK, PATIENCE, resolve=resolve)
+    await post(network, f"http://changing.test:{sink.port}/")
+    with pytest.raises(Blocked):
+        await post(network, f"http://changing.test:{sink.port}/")
+    await network.close()
+
+
+async def test_of_several_addresses_only_permitted_ones_are_tried(sink: Sink) -> None:
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        return [ip_address("10.9.9.9"), ip_address("127.0.0.2"), ip_address("127.0.0.1")]
+
+    network = Network(LOOPBACK, PATIENCE, resolve=resolve)
+    answer = await post(network, f"http://several.test:{sink.port}/")  # nothing listens at 127.0.0.2
+    await network.close()
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")])
+async def test_a_name_that_does_not_resolve_is_a_failed_connection(error: Exception) -> None:
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        raise error
+
+    network = Network([], PATIENCE, resolve=resolve)
+    with pytest.raises(httpx.ConnectError):
+        await post(network, "http://nowhere.test/")
+    await network.close()
+
+
+async def test_a_name_that_resolves_for_ever_is_a_timeout() -> None:
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        return await asyncio.Future()
+
+    network = Network([], 0.05, resolve=resolve)
+    with pytest.raises(httpx.ConnectTimeout):
+        await post(network, "http://slow.test/")
+    await network.close()
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed(network: Network, sink: Sink) -> None:
+    sink.otherwise = sinks.Answer(302, headers={"location": sink.url("/elsewhere")})
+
+    assert (await post(network, sink.url())).status_code == 302
+    assert len(sink.received) == 1
+
+
+async def test_proxies_of_the_environment_are_not_used(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Sink() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url(""))
+        network = Network(LOOPBACK, PATIENCE)
+        await post(network, sink.url())
+        await network.close()
+
+        assert (len(sink.received), proxy.connections) == (1, 0)
+
+
+async def test_cookies_are_not_kept(network: Network, sink: Sink) -> None:
+    sink.otherwise = sinks.Answer(headers={"set-cookie": "session=1; Path=/"})
+
+    await post(network, sink.url())
+    await post(network, sink.url())
+
+    assert all("cookie" not in received.headers for received in sink.received)
+
+
+async def test_an_endless_answer_is_cut(network: Network, sink: Sink) -> None:
+    sink.otherwise = Stream(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 10_000)
+
+    answer = await post(network, sink.url())
+
+    assert answer == Answer(200, b"x" * MAX_RESPONSE_BYTES)
+
+
+async def test_a_trickling_answer_is_cut_and_its_status_counts(
+    network: Network, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatch.network.BODY_SECONDS", 0.2)
+    sink.otherwise = Stream(b"HTTP/1.1 200 OK\r\n\r\nfirst", b".", pause=0.01)
+
+    answer = await post(network, sink.url())
+
+    assert answer.status_code == 200
+    assert answer.body.startswith(b"first")
+
+
+async def test_an_answer_that_breaks_off_keeps_its_status(network: Network, sink: Sink) -> None:
+    sink.otherwise = Close(b"HTTP/1.1 500 No\r\ncontent-length: 100\r\n\r\nbegin")
+
+    assert await post(network, sink.url()) == Answer(500, b"begin")
+
+
+async def test_a_compressed_answer_is_not_unpacked(network: Network, sink: Sink) -> None:
+    sink.otherwise = sinks.Answer(200, b"\x1f\x8bnot really", {"content-encoding": "gzip"})
+
+    assert (await post(network, sink.url())).body == b"\x1f\x8bnot really"
+
+
+async def test_no_answer_is_a_timeout(sink: Sink) -> None:
+    sink.otherwise = Hang()
+    network = Network(LOOPBACK, 0.1)
+    with pytest.raises(httpx.ReadTimeout):
+        await post(network, sink.url())
+    await network.close()
+
+
+async def test_urls_and_headers_are_not_logged(network: Network, sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        await post(network, sink.url("/token-in-path"), {"authorization": "Bearer of-news"})
+
+    assert sink.received
+    assert "token-in-path" not in caplog.text
+    assert "of-news" not in caplog.text
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """A self-signed certificate for a name, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(built.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A certificate for `named.test` that clients of this process trust."""
+    path = certificate(tmp_path, "named.test")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    return path
+
+
+async def resolve_to_loopback(host: str, port: int) -> Sequence[Address]:
+    return [ip_address("127.0.0.1")]
+
+
+async def test_tls_is_for_the_name_while_the_connection_is_to_the_address(trusted: Path) -> None:
+    shown: list[str | None] = []
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(trusted)
+    tls.sni_callback = lambda _socket, name, _context: shown.append(name)
+    network = Network(LOOPBACK, PATIENCE, resolve=resolve_to_loopback)
+    async with Sink(tls=tls) as sink:
+        answer = await post(network, sink.url(host="named.test"))
+        await network.close()
+
+    assert answer.status_code == 200
+    assert shown == ["named.test"]
+    assert sink.received[0].headers["host"] == f"named.test:{sink.port}"
+
+
+async def test_a_certificate_for_another_name_is_refused(trusted: Path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(trusted)
+    network = Network(LOOPBACK, PATIENCE, resolve=resolve_to_loopback)
+    async with Sink(tls=tls) as sink:
+        with pytest.raises(httpx.ConnectError):
+            await post(network, sink.url(host="other.test"))
+        await network.close()
+
+    assert sink.received == []

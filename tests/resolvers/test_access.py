@@ -1,0 +1,96 @@
+"""Bearer tokens: read back as they were issued, and nothing else is taken."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import jwt
+import pytest
+
+from resolvers import access
+from resolvers.access import Caller, Role
+from resolvers.errors import PermissionDenied, Unauthenticated
+from storage.scope import Scope
+
+KEY = b"k" * 44
+NOW = datetime(2026, 1, 31, 17, 12, tzinfo=UTC)
+CALLER = Caller("d1", "alice", Role.USER, NOW + timedelta(hours=1))
+
+
+def _bearer(**changes: object) -> str:
+    claims = {"dom": "d1", "sub": "alice", "role": "USER", "exp": int(CALLER.expires_at.timestamp()), **changes}
+    return "Bearer " + jwt.encode({name: claim for name, claim in claims.items() if claim is not None}, KEY)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "  BEARER "])
+def test_a_token_is_read_back_as_it_was_issued(scheme: str) -> None:
+    assert access.authenticate(f"{scheme} {access.issue(KEY, CALLER)}", KEY, NOW) == CALLER
+
+
+def _unsigned() -> str:
+    parts = [{"alg": "none"}, {"dom": "d1", "sub": "alice", "role": "SYSTEM", "exp": 9_999_999_999}]
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts) + "."
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic YTpi",
+        "Bearer nonsense",
+        "Bearer \x00\ud800",
+        "Bearer " + _unsigned(),
+        "Bearer " + access.issue(b"another key" * 4, CALLER),
+        "Bearer " + jwt.encode({"dom": "d1", "sub": "a", "role": "USER", "exp": 9_999_999_999}, KEY * 2, "HS512"),
+        _bearer(dom=None),
+        _bearer(sub=None),
+        _bearer(role=None),
+        _bearer(exp=None),
+        _bearer(dom=""),
+        _bearer(dom="d" * 129),
+        _bearer(role="ROOT"),
+        _bearer(exp=10**30),
+    ],
+)
+def test_what_is_not_a_valid_token_is_refused(authorization: str | None) -> None:
+    with pytest.raises(Unauthenticated):
+        access.authenticate(authorization, KEY, NOW)
+
+
+def test_a_token_ends_when_it_says() -> None:
+    authorization = f"Bearer {access.issue(KEY, CALLER)}"
+
+    assert access.authenticate(authorization, KEY, CALLER.expires_at - timedelta(milliseconds=1)) == CALLER
+    with pytest.raises(Unauthenticated, match="expired"):
+        access.authenticate(authorization, KEY, CALLER.expires_at)
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        (Role.USER, Scope("d1", user_id="alice")),
+        (Role.SERVICE, Scope("d1", created_by="alice")),
+        (Role.DOMAIN_ADMIN, Scope("d1")),
+        (Role.SYSTEM, Scope("d1")),
+    ],
+)
+def test_a_role_sees_its_own_rows(role: Role, expected: Scope) -> None:
+    assert access.scope(Caller("d1", "alice", role, CALLER.expires_at)) == expected
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.SYSTEM])
+def test_another_domain_is_out_of_reach(role: Role) -> None:
+    caller = Caller("d1", "alice", role, CALLER.expires_at)
+
+    with pytest.raises(PermissionDenied):
+        access.domain_of(caller, "d2")
+    assert access.domain_of(caller, "d1") == access.domain_of(caller, None) == "d1"
+
+
+def test_system_reaches_the_domain_that_it_names() -> None:
+    assert access.domain_of(Caller("d1", "root", Role.SYSTEM, CALLER.expires_at), "d2") == "d2"

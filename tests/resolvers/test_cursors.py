@@ -1,0 +1,62 @@
+"""Cursors come back as they were given, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resolvers import cursors
+from resolvers.cursors import StreamCursor
+from resolvers.errors import CursorExpired, InvalidArgument
+from resolvers.notifications import NEWEST_FIRST
+from storage.models import Content, Inbox, InboxKind, Notification
+from tests.conftest import Clock
+
+NUMBERS = st.integers(0, 2**47)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS)
+def test_a_stream_cursor_comes_back(inbox_id: int, generation: int, seq: int) -> None:
+    position = StreamCursor(inbox_id, generation, seq)
+
+    assert cursors.stream_position(cursors.for_stream(position), field="after") == position
+
+
+@given(st.text())
+def test_text_that_is_no_cursor_is_refused(text: str) -> None:
+    for read in (
+        cursors.stream_position,
+        lambda cursor, field: cursors.list_position(cursor, NEWEST_FIRST, field=field),
+    ):
+        with pytest.raises(InvalidArgument):
+            read(text, field="after")
+
+
+@given(st.data())
+def test_an_altered_cursor_is_refused(data: st.DataObject) -> None:
+    cursor = cursors.for_stream(StreamCursor(1, 2, 3))
+    place = data.draw(st.integers(0, len(cursor) - 1))
+    other = data.draw(st.sampled_from("ABCabc019-_").filter(lambda letter: letter != cursor[place]))
+
+    with pytest.raises(InvalidArgument):
+        cursors.stream_position(cursor[:place] + other + cursor[place + 1 :], field="after")
+
+
+def test_a_list_cursor_comes_back_and_is_no_stream_cursor(clock: Clock) -> None:
+    row = Notification(notification_id="notification-1", created_at=clock.now, content=Content(topic="t"))
+    cursor = cursors.for_row(row, NEWEST_FIRST)
+
+    assert cursors.list_position(cursor, NEWEST_FIRST, field="after") == (clock.now, "notification-1")
+    with pytest.raises(InvalidArgument):
+        cursors.stream_position(cursor, field="after")
+
+
+def test_a_position_is_judged_against_its_inbox() -> None:
+    inbox = Inbox(inbox_id=1, domain_id="d", kind=InboxKind.USER, owner_id="u", generation=5, last_seq=9)
+
+    assert cursors.seq_within(inbox, StreamCursor(1, 5, 9), field="after") == 9
+    assert cursors.seq_within(inbox, cursors.BEGINNING, field="after") == 0
+    for other in (StreamCursor(2, 5, 9), StreamCursor(1, 4, 9), StreamCursor(1, 5, 10)):
+        with pytest.raises(InvalidArgument if other.inbox_id == 2 else CursorExpired):
+            cursors.seq_within(inbox, other, field="after")

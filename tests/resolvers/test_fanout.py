@@ -1,0 +1,102 @@
+"""Large crowds: reached in chunks that a crash only delays."""
+
+from __future__ import annotations
+
+from sqlmodel import func, select
+
+from resolvers import fanout, inboxes, notifications
+from resolvers.context import Server
+from resolvers.fanout import CHUNK
+from storage.models import Content, Fanout, FanoutRecipient, Notification
+from storage.scope import Scope
+from tests.resolvers.callers import ADMIN, ALICE
+from tests.resolvers.conftest import Wakes
+from tests.resolvers.said import inside, log_protocol, of_user, say, say_to_project
+
+CROWD = [f"user-{number:04}" for number in range(2 * CHUNK + 30)]
+
+
+async def _reached(server: Server, record_id: str) -> set[str | None]:
+    async with server.database.read() as session:
+        rows = await session.exec(select(Notification.user_id).where(Notification.parent_notification_id == record_id))
+        found = list(rows)
+    assert len(set(found)) == len(found)  # nobody twice
+    return set(found)
+
+
+async def test_a_crowd_is_reached_chunk_by_chunk_after_the_answer(server: Server, wakes: Wakes) -> None:
+    await inside(server, *CROWD)
+
+    said = await say_to_project(server)
+
+    assert said.recipient_count == len(CROWD)
+    assert await _reached(server, said.notification_id) == set()
+    assert wakes.fanout == 1
+    chunks = 0
+    while await fanout.reach_next_chunk(server):
+        chunks += 1
+    assert await _reached(server, said.notification_id) == set(CROWD)
+    assert chunks == 3
+    async with server.database.read() as session:
+        for model in (Fanout, FanoutRecipient):
+            assert (await session.exec(select(func.count()).select_from(model))).one() == 0
+
+
+async def test_a_small_crowd_is_reached_in_the_creates_own_transaction(server: Server, wakes: Wakes) -> None:
+    await inside(server, *CROWD[:CHUNK])
+
+    said = await say_to_project(server)
+
+    assert len(await _reached(server, said.notification_id)) == CHUNK
+    assert wakes.fanout == 0
+
+
+async def test_a_domain_of_many_is_reached_whoever_registers_meanwhile(server: Server) -> None:
+    await inboxes.register(server, ADMIN, user_ids=CROWD, domain_id=None)
+    said = await say(server, "home", resource_type="identity.Domain")
+    await inboxes.register(server, ADMIN, user_ids=["late"], domain_id=None)
+
+    while await fanout.reach_next_chunk(server):
+        pass
+
+    assert said.recipient_count == len(CROWD) + 1  # the administrator too
+    assert await _reached(server, said.notification_id) == {*CROWD, "admin"}
+
+
+async def test_a_record_deleted_meanwhile_stops_nobody_from_being_reached(server: Server) -> None:
+    await inside(server, *CROWD)
+    said = await say_to_project(server)
+    await inboxes.delete(server, ADMIN, notification_ids=[said.notification_id], origin_id=None)
+
+    while await fanout.reach_next_chunk(server):
+        pass
+
+    assert await _reached(server, said.notification_id) == set(CROWD)
+
+
+async def test_a_fan_out_whose_rows_are_all_deleted_leaves_no_content(server: Server) -> None:
+    await inside(server, *CROWD)
+    said = await say_to_project(server)
+    while await fanout.reach_next_chunk(server):
+        pass
+
+    async with server.database.read() as session:
+        everything = list(await session.exec(select(Notification.notification_id)))
+    assert said.notification_id in everything
+    await inboxes.delete(server, ADMIN, notification_ids=everything, origin_id=None)
+
+    async with server.database.read() as session:
+        assert (await session.exec(select(func.count()).select_from(Content))).one() == 0
+
+
+async def test_users_of_a_crowd_get_deliveries_through_their_own_channels(server: Server) -> None:
+    channel = await of_user(server, ALICE, await log_protocol(server))
+    await inside(server, "alice", *CROWD)
+    said = await say_to_project(server)
+
+    while await fanout.reach_next_chunk(server):
+        pass
+
+    [delivery] = await notifications.deliveries_of(server, said.notification_id, first=9)
+    assert delivery.channel_id == channel.channel_id
+    assert Scope("home").domain_id == delivery.domain_id

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlmodel import SQLModel
+import pytest
+
+from storage import migrations
+from storage.engine import Database
+from storage.errors import DatabaseNewer
+
+
+async def test_migrations_make_exactly_the_tables_of_the_models(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
+
+    assert await database.run_sync(differences) == []
+
+
+async def test_migrating_again_changes_nothing(database: Database) -> None:
+    await migrations.upgrade(database)
+
+    assert await migrations.is_current(database)
+
+
+async def test_a_database_from_a_newer_version_is_refused(database: Database) -> None:
+    await database.run_sync(
+        lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'"))
+    )
+
+    with pytest.raises(DatabaseNewer):
+        await migrations.upgrade(database)
