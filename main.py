@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import gc
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +24,7 @@ from typing import Annotated, Any, NoReturn
 import structlog
 import typer
 import uvicorn
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from starlette.applications import Starlette
@@ -39,20 +41,21 @@ from dispatch.loop import Loop
 from dispatch.network import Network
 from dispatch.plugins import registry
 from dispatch.worker import Worker, WorkerSettings
-from resolvers import access, fanout, idempotency, streams
+from resolvers import access, checks, fanout, idempotency, streams
 from resolvers.access import Caller, Role
 from resolvers.context import Server
-from resolvers.errors import Unauthenticated
+from resolvers.errors import InvalidArgument, Unauthenticated
 from schema import graphiql, websocket
 from schema.context import Context
 from schema.http import GraphQLApp, Via
-from storage import migrations
+from storage import deliveries, migrations
 from storage.engine import Database
 from storage.errors import DatabaseNewer, StorageError
 from storage.secrets import Vault, load_key
 
 PREFIX = "TOCSIN_"
 STARTING_TOKEN_TTL = timedelta(hours=12)
+LONGEST_TTL = timedelta(days=36_500)  # dates end at some point
 SHUTDOWN_SECONDS = 10  # that requests in flight have to end, and again deliveries
 HEADS_EVERY_SECONDS = 2.0  # how late a stream may be whose wake-up was lost
 SWEEP_EVERY_SECONDS = 3600.0
@@ -88,6 +91,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("dispatch_allow_networks", mode="wrap")
+    @classmethod
+    def _networks(cls, value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return parse(value)
+        except ValidationError:
+            raise ValueError("must be networks such as 10.0.0.0/8 or fd00::/8") from None
 
     @field_validator("dispatch_retry_schedule")
     @classmethod
@@ -149,6 +160,9 @@ class Parts:
         async with AsyncExitStack() as stack:
             await self.database.open()
             stack.push_async_callback(self.database.close)
+            if self.database.is_sqlite and self.settings.dispatch_worker:
+                # SQLite has one worker at a time: what is leased was the former process's, which was killed.
+                await self.database.write(deliveries.release_all)
             await self.hub.open()
             stack.push_async_callback(self.hub.close)
             stack.push_async_callback(self.network.close)
@@ -273,6 +287,8 @@ def serve(
         typer.echo(f"Tocsin listens. GraphiQL: {address}{f'#token={token}' if token else ''}")
         if token:
             typer.echo(f"A token to start with (administrator of the domain `default`, 12 hours): {token}")
+        # uvicorn shuts down, then raises the signal that stopped it once more: by then that is no failure.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         _server(settings).run(sockets=[listener])
 
 
@@ -284,8 +300,8 @@ def migrate() -> None:
 
 @cli.command()
 def token(
-    domain: Annotated[str, typer.Option(help="The domain that the token is for.")],
-    user: Annotated[str, typer.Option(help="The user, or the name of the service.")],
+    domain: Annotated[str, typer.Option(help="The domain that the token is for.", callback=_valid_id)],
+    user: Annotated[str, typer.Option(help="The user, or the name of the service.", callback=_valid_id)],
     role: Annotated[Role, typer.Option(help="What the token may do.", case_sensitive=False)],
     ttl: Annotated[str, typer.Option(help="How long it is valid: 3600 or 3600s, 90m, 12h, 30d.")] = "12h",
 ) -> None:
@@ -303,15 +319,17 @@ def export_schema() -> None:
 
 def _settings() -> Settings:
     """The settings of the environment. Every wrong one is named, then the program ends."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
+    known = {name.upper() for name in Settings.model_fields}
+    given = {name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)}
+    for name in sorted(given - known):
         near = difflib.get_close_matches(name, known, n=1)
-        typer.echo(f"Unknown setting {name}{f': did you mean {near[0]}?' if near else '.'}", err=True)
+        advice = f": did you mean {PREFIX}{near[0]}?" if near else "."
+        typer.echo(f"Unknown setting {PREFIX}{name}{advice}", err=True)
     try:
         settings = Settings()
     except ValidationError as error:
-        for problem in error.errors():
-            typer.echo(f"{PREFIX}{str(problem['loc'][0]).upper()}: {_reason(problem)}.", err=True)
+        for name, reason in {str(problem["loc"][0]): _reason(problem) for problem in error.errors()}.items():
+            typer.echo(f"{PREFIX}{name.upper()}: {reason}.", err=True)
         raise typer.Exit(2) from None
     _configure_logging(settings.log_level)
     return settings
@@ -375,7 +393,17 @@ def _duration(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
     if not found:
         raise typer.BadParameter("write it like 3600, 90m, 12h or 30d", param_hint="--ttl")
-    return timedelta(seconds=int(found[1]) * units[found[2]])
+    duration = timedelta(seconds=int(found[1]) * units[found[2]])
+    if duration > LONGEST_TTL:
+        raise typer.BadParameter(f"{LONGEST_TTL.days}d at most", param_hint="--ttl")
+    return duration
+
+
+def _valid_id(value: str) -> str:
+    try:
+        return checks.identifier(value, "token")
+    except InvalidArgument as error:
+        raise typer.BadParameter(error.message) from None
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -384,7 +412,8 @@ def _listening(settings: Settings) -> socket.socket:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        _stop(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. TOCSIN_PORT names another port.")
+        where = f"{settings.host}:{settings.port}"
+        _stop(f"Cannot listen on {where}: {error.strerror}. TOCSIN_HOST and TOCSIN_PORT name another address.")
 
 
 def _server(settings: Settings) -> uvicorn.Server:
@@ -407,4 +436,5 @@ def _stop(sentence: str) -> NoReturn:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what was imported stays until the end, and then the collector need not go through it: half a second
     cli()

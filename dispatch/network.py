@@ -25,6 +25,7 @@ from dispatch.addresses import Address, Range, permitted
 MAX_RESPONSE_BYTES = 20_000  # of an answer; what follows is not read
 BODY_SECONDS = 2.0  # the status has decided by then: a body that trickles is cut here
 LOOKUPS = 32  # names resolved at once, each in a thread: slow ones keep no thread of anything else
+LAST_PORT = 65_535
 IDLE_CONNECTIONS = 64  # kept for the next message to the same host
 IDLE_SECONDS = 15.0
 
@@ -122,6 +123,8 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        if port > LAST_PORT:
+            raise httpcore.UnsupportedProtocol("There is no such port.")
         addresses = await self._addresses(host, port, timeout)
         reachable = [address for address in addresses if permitted(address, self._allow)]
         if not reachable:

@@ -31,6 +31,7 @@ POLL = 1.0  # seconds: other processes' deliveries wake no worker here
 BREATH = 0.01  # seconds before asking again for what is due, but is just being claimed by another worker
 LEAD = 5.0  # seconds from asking for a claim to sending what was claimed, at most
 LEASE_MARGIN = 10.0  # seconds of a lease beyond the last call: for recording it, and for clocks that jump
+DATABASE_GRACE = 5.0  # seconds at the end for what talks to the database, which is never cut off half-way
 RECORD_PAUSE = 0.5  # seconds between two tries to record an outcome
 MAX_ERROR = 500  # characters kept
 MAX_EXCERPT = 20_000
@@ -53,6 +54,7 @@ class _Flight:
     claimed: Claimed
     abandon_at: float  # the call ends here, whatever it waits for
     lease_end: float
+    is_sending: bool = False  # rather than being recorded
 
     @property
     def lease(self) -> tuple[str, int]:
@@ -99,7 +101,7 @@ class Worker:
     async def stop(self, deadline: float) -> None:
         """Claim nothing more, finish what is being sent within `deadline` seconds, and give the rest back."""
         end = self._monotonic() + deadline
-        await self._loop.stop(deadline)
+        await self._loop.stop(DATABASE_GRACE)
         if self._flights:
             await asyncio.wait(self._flights, timeout=max(0.0, end - self._monotonic()))
         if self._flights:
@@ -145,10 +147,11 @@ class Worker:
                 flight.lease_end = now + self._lease
 
     async def _give_back(self) -> None:
-        leases = [flight.lease for flight in self._flights.values()]
-        for task in self._flights:
+        sending = {task: flight for task, flight in self._flights.items() if flight.is_sending}
+        for task in sending:
             task.cancel()
-        await asyncio.wait(self._flights, timeout=1.0)
+        await asyncio.wait(self._flights, timeout=DATABASE_GRACE)
+        leases = [flight.lease for flight in sending.values()]
         await self._database.write(partial(deliveries.release, leases=leases))
 
     async def _deliver(self, flight: _Flight) -> None:
@@ -185,12 +188,16 @@ class Worker:
         except WrongKey as error:
             return Result(AttemptOutcome.RETRY, error=str(error))
         timeout = min(self._settings.timeout, flight.abandon_at - self._monotonic())
-        return _presentable(await _call(plugin, request, timeout), secrets)
+        flight.is_sending = True
+        result = await _call(plugin, request, timeout)
+        flight.is_sending = False
+        return _presentable(result, secrets)
 
     def _request(self, claimed: Claimed, started_at: datetime) -> tuple[DispatchRequest, list[str]]:
         """What the plugin is given, and the secrets in it. Raises WrongKey."""
         delivery, content, protocol = claimed.delivery, claimed.content, claimed.protocol
-        assert content is not None and protocol is not None  # or it was withheld
+        assert content is not None
+        assert protocol is not None
         secret_data = self._unseal(protocol.secret_data)
         sealed = delivery.push_data if claimed.channel is None else claimed.channel.secret_data
         hidden = self._unseal(sealed)

@@ -8,12 +8,12 @@ from enum import StrEnum
 
 import jwt
 
-from resolvers.errors import PermissionDenied, Unauthenticated
+from resolvers import checks
+from resolvers.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from storage.scope import Scope
 
 ALGORITHM = "HS256"
 ISSUER = "tocsin"
-MAX_ID_LENGTH = 128  # of a domain, a user or a project
 
 
 class Role(StrEnum):
@@ -67,7 +67,7 @@ def authenticate(authorization: str | None, key: bytes, now: datetime) -> Caller
             role=Role(claims["role"]),
             expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC),
         )
-    except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
+    except (jwt.InvalidTokenError, InvalidArgument, ValueError, TypeError, OverflowError) as error:
         raise Unauthenticated("The bearer token is not valid.") from error
     if caller.expires_at <= now:
         raise Unauthenticated("The bearer token has expired.")
@@ -75,9 +75,9 @@ def authenticate(authorization: str | None, key: bytes, now: datetime) -> Caller
 
 
 def _identifier(claim: object) -> str:
-    if not isinstance(claim, str) or not 0 < len(claim) <= MAX_ID_LENGTH:
+    if not isinstance(claim, str):
         raise ValueError("not an identifier")
-    return claim
+    return checks.identifier(claim, "token")
 
 
 def lifetime(now: datetime, ttl: timedelta) -> datetime:
@@ -91,18 +91,24 @@ def require(caller: Caller, roles: frozenset[Role]) -> None:
         raise PermissionDenied(f"The role {caller.role.value} may not do this.")
 
 
-def domain_of(caller: Caller, domain_id: str | None) -> str:
-    """The domain that a call is about: the caller's, or, for SYSTEM, the one it names. Raises PermissionDenied."""
+def domain_of(caller: Caller, domain_id: str | None, *, field: str = "domainId") -> str:
+    """The domain that a call is about: the caller's, or, for SYSTEM, the one it names.
+
+    Raises PermissionDenied, InvalidArgument.
+    """
     if domain_id is None or domain_id == caller.domain_id:
         return caller.domain_id
     if caller.role is not Role.SYSTEM:
-        raise PermissionDenied("Another domain is out of reach.", field="domainId")
-    return domain_id
+        raise PermissionDenied("Another domain is out of reach.", field=field)
+    return checks.identifier(domain_id, field)
 
 
 def scope(caller: Caller, domain_id: str | None = None) -> Scope:
-    """Which rows the caller sees: a user's own, a service's own records, or the domain's. Raises PermissionDenied."""
-    domain = domain_of(caller, domain_id)
+    """Which rows the caller sees: a user's own, a service's own records, or the domain's, which a filter may name.
+
+    Raises PermissionDenied, InvalidArgument.
+    """
+    domain = domain_of(caller, domain_id, field="filter.domainId")
     if caller.role is Role.USER:
         return Scope(domain, user_id=caller.user_id)
     if caller.role is Role.SERVICE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from resolvers import access, checks, plugins
+from resolvers import checks, plugins
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument
 from storage.models import JsonObject, Protocol, ProtocolType
@@ -18,7 +18,7 @@ INTERNAL_SCHEMA: JsonObject = {
     "properties": {
         "users": {
             "type": "array",
-            "items": {"type": "string", "minLength": 1, "maxLength": access.MAX_ID_LENGTH, "not": {"const": "*"}},
+            "items": {"type": "string", "minLength": 1, "maxLength": checks.MAX_ID_LENGTH, "not": {"const": "*"}},
             "minItems": 1,
             "maxItems": MAX_USERS,
             "uniqueItems": True,

@@ -80,7 +80,7 @@ async def create(
     now = server.clock()
 
     async def work(session: AsyncSession) -> Channel:
-        await _make_known(session, domain, address.users)
+        await inboxes.register(session, domain, address.users)
         await _require_stored(session, protocol)
         channel = Channel(
             channel_id=ids.new(kind.value),
@@ -204,7 +204,7 @@ async def _change_data(
     address = await channel_data.check(server, protocol, data, kept=seen.secret_data)
 
     async def work(session: AsyncSession) -> Channel:
-        await _make_known(session, seen.domain_id, address.users)
+        await inboxes.register(session, seen.domain_id, address.users)
         channel = await _lock(session, caller, kind, channel_id)
         if channel.secret_data != seen.secret_data:
             # A mask would bring back what somebody else has replaced since.
@@ -212,13 +212,6 @@ async def _change_data(
         return _set(channel, {**values, "data": address.data, "secret_data": address.secret_data})
 
     return await transaction.write(server, caller, work)
-
-
-async def _make_known(session: AsyncSession, domain_id: str, user_ids: Sequence[str]) -> None:
-    # No statement may name too many, and inboxes are made in the order in which they are locked.
-    ordered = sorted(user_ids)
-    for start in range(0, len(ordered), checks.MAX_IDS):
-        await inboxes.register(session, domain_id, ordered[start : start + checks.MAX_IDS])
 
 
 def _set(channel: Channel, values: Mapping[str, Any]) -> Channel:
@@ -277,13 +270,13 @@ def _owner(caller: Caller, kind: Kind, owner_id: str | None) -> str:
     field = _KINDS[kind].owner_field
     if owner_id is None:
         raise InvalidArgument("Whose channel it is must be said.", field=field)
-    _require_own(caller, kind, owner_id)
+    _require_own(caller, owner_id, field)
     return checks.identifier(owner_id, field)
 
 
-def _require_own(caller: Caller, kind: Kind, owner_id: str) -> None:
+def _require_own(caller: Caller, owner_id: str, field: str) -> None:
     if caller.role is Role.USER and owner_id != caller.user_id:
-        raise PermissionDenied("Other users' channels are out of reach.", field=_KINDS[kind].owner_field)
+        raise PermissionDenied("Other users' channels are out of reach.", field=field)
 
 
 def _check_filter(caller: Caller, kind: Kind, wanted: Filter) -> None:
@@ -296,6 +289,6 @@ def _check_filter(caller: Caller, kind: Kind, wanted: Filter) -> None:
     }
     for field, value in texts.items():
         if value is not None:
-            checks.text(value, field)
+            checks.text(value, f"filter.{field}")
     if wanted.owner_id is not None:
-        _require_own(caller, kind, wanted.owner_id)
+        _require_own(caller, wanted.owner_id, f"filter.{terms.owner_field}")

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from resolvers.access import MAX_ID_LENGTH
 from resolvers.errors import InvalidArgument
 
+MAX_ID_LENGTH = 128  # of a domain, a user, a project or a resource
 MAX_NAME_LENGTH = 255  # of a topic or a name, as the original had it
 MAX_JSON_BYTES = 262_144  # of a message, tags, options, data or a secret
 MAX_JSON_DEPTH = 32  # deeper documents break readers that recurse

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dispatch.planner import DispatchDecision
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch import planner
+from dispatch.planner import DispatchDecision
 from resolvers.context import Server
 from storage import changes, deliveries, fanouts, ids, inboxes, routing
 from storage.inboxes import Owner

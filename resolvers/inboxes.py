@@ -129,6 +129,7 @@ async def delete(server: Server, caller: Caller, *, notification_ids: Sequence[s
 
 async def delete_one(server: Server, caller: Caller, *, notification_id: str, origin_id: str | None) -> Changed:
     """Delete a notification. Raises NotFound."""
+    checks.identifier(notification_id, "notificationId")
     changed = await delete(server, caller, notification_ids=[notification_id], origin_id=origin_id)
     if not changed.count:
         raise NotFound("There is no such notification.", field="notificationId")

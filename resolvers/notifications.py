@@ -141,7 +141,8 @@ async def push(server: Server, caller: Caller, wanted: Push) -> Pushed:
     domain_id = access.domain_of(caller, wanted.domain_id)
     topic = PUSH_TOPIC if wanted.topic is None else checks.text(wanted.topic, "topic")
     checks.json_object(wanted.message, "message")
-    protocol = await _pushable(server, Scope(domain_id), wanted.protocol_id)
+    protocol_id = checks.identifier(wanted.protocol_id, "protocolId")
+    protocol = await _pushable(server, Scope(domain_id), protocol_id)
     await channel_data.check(server, protocol, wanted.data)
     now = server.clock()
 

@@ -173,8 +173,8 @@ async def page(
 ) -> Listing[Protocol]:
     """The domain's protocols, newest first."""
     access.require(caller, access.ADMINS)
-    domain = access.domain_of(caller, domain_id)
-    for field, value in (("protocolId", wanted.protocol_id), ("name", wanted.name)):
+    domain = access.domain_of(caller, domain_id, field="filter.domainId")
+    for field, value in (("filter.protocolId", wanted.protocol_id), ("filter.name", wanted.name)):
         if value is not None:
             checks.text(value, field)
     bounds = paging.bounds(window, protocols.ORDER)

@@ -12,10 +12,16 @@ import strawberry
 from graphql import (
     ASTValidationRule,
     DocumentNode,
+    GraphQLArgument,
     GraphQLError,
+    GraphQLInputField,
     GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
+    Undefined,
     ValuesOfCorrectTypeRule,
     specified_rules,
     validate,
@@ -49,6 +55,7 @@ class Schema(strawberry.Schema):
             if isinstance(type_, GraphQLInputObjectType):
                 definition = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
                 type_.is_one_of = bool(definition and definition.is_one_of)  # so that graphql-core checks it
+            _leave_out_null_defaults(type_)
 
     def get_extensions(self, sync: bool = False) -> list[SchemaExtension]:
         return [_Preparation(), *super().get_extensions(sync)]
@@ -59,6 +66,18 @@ class Schema(strawberry.Schema):
         else:
             explained = found
         found[:] = errors.presented(explained)  # in place: Strawberry answers with this very list
+
+
+def _leave_out_null_defaults(type_: GraphQLNamedType) -> None:
+    """Absent and null are the same to a resolver whose parameter is None by default: that is nothing to publish."""
+    inputs_of: list[GraphQLInputField | GraphQLArgument] = []
+    if isinstance(type_, GraphQLInputObjectType):
+        inputs_of = [*type_.fields.values()]
+    elif isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
+        inputs_of = [argument for field in type_.fields.values() for argument in field.args.values()]
+    for value in inputs_of:
+        if value.default_value is None:
+            value.default_value = Undefined
 
 
 class _Preparation(SchemaExtension):

@@ -342,7 +342,7 @@ class NotificationQuery:
         return None if row is None else Notification.from_row(row)
 
     @strawberry.field(
-        description="A user's own notifications, a service's own records, an administrator's whole domain; newest first."
+        description="A user's own notifications, a service's own records, or an administrator's domain; newest first."
     )
     async def notifications(
         self,

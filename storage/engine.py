@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -45,8 +45,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """`url` is `sqlite:///path` or `postgresql://...`. Raises ValueError for anything else."""
-        given = make_url(url)
-        if given.get_backend_name() not in DRIVERS:
+        given = _parsed(url)
+        if given is None or given.get_backend_name() not in DRIVERS:
             raise ValueError("must be a sqlite:/// or a postgresql:// address")
         self.url = given.set(drivername=DRIVERS[given.get_backend_name()])
         self.is_sqlite = given.get_backend_name() == "sqlite"
@@ -91,9 +91,23 @@ class Database:
         raise AssertionError("unreachable")
 
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
-        """Run synchronous `work` on the writer's connection in one transaction (migrations)."""
-        async with self._writer.begin() as connection:
+        """Run synchronous `work` on the writer's connection in one transaction (migrations).
+
+        Raises DatabaseUnavailable where there is nothing to connect to; what `work` raises is left as it is.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self._writer.begin())
+            except (DBAPIError, OSError) as error:
+                raise DatabaseUnavailable("The database cannot be opened.") from error
             return await connection.run_sync(work)
+
+
+def _parsed(url: str) -> URL | None:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # which repeat a part of the address, and it may hold a password
+        return None
 
 
 def _may_run_again(error: Exception) -> bool:

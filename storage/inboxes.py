@@ -17,6 +17,8 @@ from storage import ids
 from storage.engine import insert
 from storage.models import Inbox, InboxKind
 
+MAX_NAMED = 500  # owners in one statement: databases bound its parameters and its depth
+
 
 class Owner(NamedTuple):
     """Whose inbox, or which project's feed. Sorts in lock order within a domain."""
@@ -62,7 +64,9 @@ async def missing(session: AsyncSession, owners: Collection[Owner]) -> list[Owne
 
 async def register(session: AsyncSession, domain_id: str, user_ids: Iterable[str]) -> int:
     """Make these users known; how many of them were new."""
-    return await make(session, await missing(session, [of_user(domain_id, user_id) for user_id in set(user_ids)]))
+    owners = sorted({of_user(domain_id, user_id) for user_id in user_ids})
+    chunks = [owners[start : start + MAX_NAMED] for start in range(0, len(owners), MAX_NAMED)]
+    return sum([await make(session, await missing(session, chunk)) for chunk in chunks])
 
 
 async def make(session: AsyncSession, owners: Sequence[Owner]) -> int:

@@ -288,11 +288,13 @@ class Channel(SQLModel, table=True):
 
     __table_args__ = (
         # which channels does this project have? (create, lists)
-        Index("channel_by_project", "domain_id", "project_id", "channel_id"),
+        Index("channel_by_project", "domain_id", "project_id", "created_at", "channel_id"),
         # which channels does this user have? (create, lists)
-        Index("channel_by_user", "domain_id", "user_id", "channel_id"),
+        Index("channel_by_user", "domain_id", "user_id", "created_at", "channel_id"),
+        # projectChannels(), userChannels() of an administrator: newest first
+        Index("channel_by_domain", "domain_id", "created_at", "channel_id"),
         # is this protocol in use?
-        Index("channel_by_protocol", "protocol_id", "channel_id"),
+        Index("channel_by_protocol", "protocol_id", "created_at", "channel_id"),
     )
 
     channel_id: str = Field(primary_key=True, sa_type=Text)  # project-ch-... or user-ch-...

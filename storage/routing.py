@@ -14,17 +14,20 @@ Route = tuple[Channel, Protocol]
 
 
 async def of_project(session: AsyncSession, domain_id: str, project_id: str) -> list[Route]:
-    """A project's channels, in the order of their ids."""
+    """A project's channels, oldest first."""
     routes = select(Channel, Protocol).join(Protocol)
     mine = routes.where(Channel.domain_id == domain_id, Channel.project_id == project_id)
-    return [(channel, protocol) for channel, protocol in await session.exec(mine.order_by(col(Channel.channel_id)))]
+    return [
+        (channel, protocol)
+        for channel, protocol in await session.exec(mine.order_by(col(Channel.created_at), col(Channel.channel_id)))
+    ]
 
 
 async def of_users(session: AsyncSession, domain_id: str, user_ids: Collection[str]) -> dict[str, list[Route]]:
-    """Each of these users' channels, in the order of their ids; users without one are not in it."""
+    """Each of these users' channels, oldest first; users without one are not in it."""
     routes = select(Channel, Protocol).join(Protocol)
     theirs = routes.where(Channel.domain_id == domain_id, col(Channel.user_id).in_(user_ids))
     by_user: dict[str, list[Route]] = defaultdict(list)
-    for channel, protocol in await session.exec(theirs.order_by(col(Channel.channel_id))):
+    for channel, protocol in await session.exec(theirs.order_by(col(Channel.created_at), col(Channel.channel_id))):
         by_user[channel.user_id or ""].append((channel, protocol))
     return dict(by_user)

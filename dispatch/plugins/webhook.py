@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from datetime import UTC, datetime
 
@@ -154,12 +156,16 @@ def _judged(answer: Answer) -> Result:
 
 
 def _reason(error: BaseException | None) -> str:
-    """What the system or TLS said underneath: the client's own texts may hold the URL."""
+    """What the system or TLS said underneath: the client's own texts may hold the address."""
     cause = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+        if isinstance(cause, ssl.SSLError):
+            return (cause.reason or "TLS failed").replace("_", " ").lower()
+        if isinstance(cause, socket.gaierror):
+            return "the name cannot be resolved"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__

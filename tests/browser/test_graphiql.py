@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
-from tests.browser.conftest import ROOT, Server
+from tests.server import ROOT, ServerProcess
 
 OUTPUT = ROOT / "test-output"
 EVENT_TRIES = 20
@@ -31,7 +32,7 @@ CREATE = """
 
 
 @pytest.fixture
-def visit(page: Page, server: Server) -> Callable[[str], None]:
+def visit(page: Page, server: ServerProcess) -> Callable[[str], None]:
     """Opens the address that `make run` prints, with this token, and waits for the page's tabs."""
 
     def visit(token: str) -> None:
@@ -71,11 +72,18 @@ def response_with(page: Page, text: str, **deadline: float) -> dict[str, Any]:
     return data
 
 
-def event_after_create(page: Page, server: Server, message: dict[str, str]) -> dict[str, Any]:
+def create(server: ServerProcess, token: str, message: dict[str, str]) -> None:
+    """By HTTP, from outside of the page."""
+    body = {"query": CREATE, "variables": {"message": message}}
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.post(f"{server.url}/graphql", json=body, headers=headers, trust_env=False)
+    assert answer.json() == {"data": {"createNotification": {"recipientCount": 1}}}
+
+
+def event_after_create(page: Page, server: ServerProcess, token: str, message: dict[str, str]) -> dict[str, Any]:
     """Creates until one is seen: nothing tells the page when the server has begun to listen for it."""
     for _ in range(EVENT_TRIES):
-        created = server.post(CREATE, message=message).json()
-        assert created == {"data": {"createNotification": {"recipientCount": 1}}}
+        create(server, token, message)
         with suppress(TimeoutError):
             return response_with(page, message["title"], timeout=EVENT_WAIT_MS)
     pytest.fail(f"no event on the page:\n{text_of(page, RESPONSE)}")
@@ -115,13 +123,13 @@ def persist_headers(page: Page, choice: str) -> None:
 
 
 def test_the_three_examples_run_with_the_token_of_the_address(
-    page: Page, server: Server, visit: Callable[[str], None], outside: list[str]
+    page: Page, server: ServerProcess, token: str, visit: Callable[[str], None], outside: list[str]
 ) -> None:
     """Create, inbox and live work as they stand; an event that comes from elsewhere appears on the page."""
     OUTPUT.mkdir(exist_ok=True)
-    visit(server.token)
+    visit(token)
     assert page.url == f"{server.url}/graphql"
-    assert authorizations(page) == [f"Bearer {server.token}"] * 3
+    assert authorizations(page) == [f"Bearer {token}"] * 3
 
     open_tab(page, "create")
     run(page)
@@ -137,11 +145,11 @@ def test_the_three_examples_run_with_the_token_of_the_address(
 
     open_tab(page, "live")
     run(page)
-    event = event_after_create(page, server, {"title": "seen at once"})["notificationCreated"]
+    event = event_after_create(page, server, token, {"title": "seen at once"})["notificationCreated"]
     page.screenshot(path=OUTPUT / "graphiql-live.png")
     assert event["topic"] == "browser.test"
     assert event["message"] == {"title": "seen at once"}
-    assert server.token not in remembered(page)
+    assert token not in remembered(page)
     assert outside == []
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
-from typing import Protocol
 
 import pytest
 from cryptography.fernet import Fernet
@@ -15,11 +13,8 @@ from dispatch.plugins import registry
 from resolvers.context import Server
 from storage.engine import Database
 from storage.secrets import Vault
+from tests.conftest import Clock
 from tests.resolvers.courier import Courier
-
-
-class Clock(Protocol):
-    def __call__(self) -> datetime: ...
 
 
 class Wakes:

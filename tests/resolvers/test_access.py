@@ -53,6 +53,8 @@ def _unsigned() -> str:
         _bearer(exp=None),
         _bearer(dom=""),
         _bearer(dom="d" * 129),
+        _bearer(sub="a\0b"),
+        _bearer(sub="\ud800"),
         _bearer(role="ROOT"),
         _bearer(exp=10**30),
     ],

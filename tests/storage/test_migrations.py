@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
-import pytest
 
 from storage import migrations
 from storage.engine import Database

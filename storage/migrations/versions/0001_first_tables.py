@@ -183,9 +183,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("channel_id"),
     )
-    op.create_index("channel_by_project", "channel", ["domain_id", "project_id", "channel_id"], unique=False)
-    op.create_index("channel_by_protocol", "channel", ["protocol_id", "channel_id"], unique=False)
-    op.create_index("channel_by_user", "channel", ["domain_id", "user_id", "channel_id"], unique=False)
+    op.create_index("channel_by_domain", "channel", ["domain_id", "created_at", "channel_id"], unique=False)
+    op.create_index(
+        "channel_by_project", "channel", ["domain_id", "project_id", "created_at", "channel_id"], unique=False
+    )
+    op.create_index("channel_by_protocol", "channel", ["protocol_id", "created_at", "channel_id"], unique=False)
+    op.create_index("channel_by_user", "channel", ["domain_id", "user_id", "created_at", "channel_id"], unique=False)
     op.create_table(
         "fanout",
         sa.Column("record_id", columns.Text(), nullable=False),
