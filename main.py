@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import gc
 import logging
 import os
 import re
@@ -50,7 +49,7 @@ from schema.context import Context
 from schema.http import GraphQLApp, Via
 from storage import deliveries, migrations
 from storage.engine import Database
-from storage.errors import DatabaseNewer, StorageError
+from storage.errors import DatabaseNewer, StorageError, WrongKey
 from storage.secrets import Vault, load_key
 
 PREFIX = "TOCSIN_"
@@ -342,12 +341,15 @@ def _reason(problem: ErrorDetails) -> str:
 def _configure_logging(level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(level=max(number, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
-    rendered = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    # No tracebacks with local variables: there are secrets in them.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    rendered = console if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
             rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -362,6 +364,8 @@ def _data_folder(settings: Settings) -> None:
         load_key(settings.data_dir / "encryption.key")
     except OSError as error:
         _stop(f"The data folder {settings.data_dir} cannot be used: {error.strerror}. TOCSIN_DATA_DIR names another.")
+    except WrongKey as error:
+        _stop(f"{error} Restore it from a backup: what was encrypted with it cannot be read without it.")
 
 
 def _migrate(settings: Settings) -> str:
@@ -436,5 +440,4 @@ def _stop(sentence: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    gc.freeze()  # what was imported stays until the end, and then the collector need not go through it: half a second
     cli()

@@ -1,25 +1,28 @@
-"""The hub: tells every process which inboxes have changed, and wakes the streams that watch them.
+"""The hub: tells every process which inboxes and deliveries have changed, and wakes the streams that watch them.
 
-It carries sequence numbers, never content: the rows are the truth, and a lost message only makes a stream later. So a
-watcher needs no queue: all that it keeps is the highest number it was told. The sole user of `broadcaster`.
+It carries sequence numbers and ids, never content: the rows are the truth, and a lost message only makes a stream
+later. So a watcher needs no queue: of an inbox it keeps the highest number that it was told, of deliveries the set of
+those that it has not read again yet. The sole user of `broadcaster`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from typing import Any
 
 import orjson
 import structlog
 from broadcaster import Broadcast
 
 from storage.inboxes import Owner
-from storage.models import InboxKind
+from storage.models import Delivery, InboxKind
 
-CHANNEL = "tocsin.inboxes"
+CHANNEL = "tocsin"
 SUPPORTED_SCHEMES = ("memory",)
+MAX_UNREAD = 1_000  # deliveries that one watcher may leave unread: whoever falls further behind lists them again
 
 log = structlog.get_logger()
 
@@ -53,12 +56,49 @@ class Watch:
         self._moved.set()
 
 
+class FellBehind(Exception):
+    """More deliveries changed than a watcher may leave unread."""
+
+
+class DeliveryWatch:
+    """One stream's view of a domain's deliveries: which have changed since it last asked."""
+
+    def __init__(self) -> None:
+        self._unread: dict[str, None] = {}  # a set in the order of change
+        self._moved = asyncio.Event()
+        self._end: Exception | None = None
+
+    async def changed(self, limit: int) -> list[str]:
+        """The ids of up to `limit` deliveries that changed, once there are any. Raises HubClosed, FellBehind."""
+        while not self._unread and self._end is None:
+            self._moved.clear()
+            await self._moved.wait()
+        if self._end is not None:
+            raise self._end
+        taken = list(self._unread)[:limit]
+        for delivery_id in taken:
+            del self._unread[delivery_id]
+        return taken
+
+    def add(self, delivery_ids: Collection[str]) -> None:
+        self._unread |= dict.fromkeys(delivery_ids)
+        if len(self._unread) > MAX_UNREAD:
+            self._unread.clear()
+            self._end = self._end or FellBehind()
+        self._moved.set()
+
+    def close(self) -> None:
+        self._end = self._end or HubClosed()
+        self._moved.set()
+
+
 class Hub:
     """`open` before use, `close` after. All processes of one server share a broadcast URL."""
 
     def __init__(self, url: str) -> None:
         self._broadcast = Broadcast(url)
         self._watches: dict[Owner, set[Watch]] = defaultdict(set)
+        self._delivery_watches: dict[str, set[DeliveryWatch]] = defaultdict(set)  # by domain
         self._resources = AsyncExitStack()
 
     async def open(self) -> None:
@@ -71,6 +111,9 @@ class Hub:
         for watches in self._watches.values():
             for watch in watches:
                 watch.close()
+        for delivery_watches in self._delivery_watches.values():
+            for delivery_watch in delivery_watches:
+                delivery_watch.close()
         self._listener.cancel()
         await asyncio.wait([self._listener])
         await self._resources.aclose()
@@ -81,20 +124,28 @@ class Hub:
 
     async def publish(self, heads: Mapping[Owner, int]) -> None:
         """Tell every process that these inboxes have come this far. A failure is logged: it only costs time."""
-        if not heads:
-            return
-        try:
-            await self._broadcast.publish(
-                CHANNEL, orjson.dumps([[*owner, seq] for owner, seq in heads.items()]).decode()
-            )
-        except Exception as error:
-            log.warning("hub_publish_failed", error=type(error).__name__)
+        if heads:
+            await self._tell(heads=[[*owner, seq] for owner, seq in heads.items()])
+
+    async def publish_deliveries(self, changed: Sequence[Delivery]) -> None:
+        """Tell every process that these deliveries were made, or have changed. A failure costs their watchers news."""
+        by_domain: dict[str, list[str]] = defaultdict(list)
+        for delivery in changed:
+            by_domain[delivery.domain_id].append(delivery.delivery_id)
+        if by_domain:
+            await self._tell(deliveries=by_domain)
 
     def wake(self, heads: Mapping[Owner, int]) -> None:
         """Tell the streams of this process the same."""
         for owner, head in heads.items():
             for watch in self._watches.get(owner, ()):
                 watch.advance(head)
+
+    def wake_deliveries(self, changed: Mapping[str, Collection[str]]) -> None:
+        """Tell the streams of this process which deliveries, by domain, have changed."""
+        for domain_id, delivery_ids in changed.items():
+            for watch in self._delivery_watches.get(domain_id, ()):
+                watch.add(delivery_ids)
 
     def watched(self) -> Collection[Owner]:
         """The inboxes that streams of this process watch now."""
@@ -112,9 +163,28 @@ class Hub:
             if not self._watches[owner]:
                 del self._watches[owner]
 
+    @contextmanager
+    def watch_deliveries(self, domain_id: str) -> Iterator[DeliveryWatch]:
+        """Watch a domain's deliveries from now on."""
+        watch = DeliveryWatch()
+        self._delivery_watches[domain_id].add(watch)
+        try:
+            yield watch
+        finally:
+            self._delivery_watches[domain_id].discard(watch)
+            if not self._delivery_watches[domain_id]:
+                del self._delivery_watches[domain_id]
+
+    async def _tell(self, **message: Any) -> None:
+        try:
+            await self._broadcast.publish(CHANNEL, orjson.dumps(message).decode())
+        except Exception as error:
+            log.warning("hub_publish_failed", error=type(error).__name__)
+
     async def _listen(self) -> None:
         while True:
             event = await self._subscription.get()
-            self.wake(
-                {Owner(domain, InboxKind(kind), owner): seq for domain, kind, owner, seq in orjson.loads(event.message)}
-            )
+            message = orjson.loads(event.message)
+            heads = message.get("heads", ())
+            self.wake({Owner(domain, InboxKind(kind), owner): seq for domain, kind, owner, seq in heads})
+            self.wake_deliveries(message.get("deliveries", {}))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from dispatch.schedules import Schedule
@@ -21,6 +23,7 @@ from storage.models import (
 )
 
 LEVELS = tuple(NotificationLevel)  # ascending after ALL
+UNLIMITED: Mapping[str, int] = MappingProxyType({})
 HELD = frozenset({DecisionReason.OFF_HOURS, DecisionReason.QUOTA})  # wanted, but not now
 
 
@@ -63,10 +66,26 @@ class DispatchDecision:
 
 
 def plan(
-    *, topic: str, level: NotificationLevel, channels: Sequence[tuple[Channel, Protocol]], now: datetime
+    *,
+    topic: str,
+    level: NotificationLevel,
+    channels: Sequence[tuple[Channel, Protocol]],
+    now: datetime,
+    remaining: Mapping[str, int] = UNLIMITED,
 ) -> list[DispatchDecision]:
-    """One decision for each channel, in their order. INTERNAL ones are planned like the others."""
-    return [_decide(topic, level, channel, protocol, now) for channel, protocol in channels]
+    """One decision for each channel, in their order. INTERNAL ones are planned like the others.
+
+    `remaining` is how much the quota of each protocol that has one leaves. It is a forecast: what is deferred takes
+    nothing of it, and the worker asks the quota itself.
+    """
+    decisions = [_decide(topic, level, channel, protocol, now) for channel, protocol in channels]
+    return _within_quotas(channels, decisions, remaining)
+
+
+def left(remaining: Mapping[str, int], decisions: Iterable[DispatchDecision]) -> dict[str, int]:
+    """What these decisions leave of what remained."""
+    sends = Counter(each.protocol_id for each in decisions if each.decision is Decision.SEND)
+    return {protocol_id: max(0, number - sends[protocol_id]) for protocol_id, number in remaining.items()}
 
 
 def replan(channel: Channel | None, protocol: Protocol, *, waited: bool, now: datetime) -> DispatchDecision:
@@ -79,7 +98,21 @@ def replan(channel: Channel | None, protocol: Protocol, *, waited: bool, now: da
         return _skip(channel, protocol, reason)
     if waited and channel is not None:
         return _by_schedule(channel, protocol, now)
-    return _send(channel, protocol)
+    return send(channel, protocol)
+
+
+def _within_quotas(
+    channels: Sequence[tuple[Channel, Protocol]], decisions: Sequence[DispatchDecision], remaining: Mapping[str, int]
+) -> list[DispatchDecision]:
+    taken: Counter[str] = Counter()
+    within = []
+    for (channel, protocol), decision in zip(channels, decisions, strict=True):
+        if decision.decision is Decision.SEND and protocol.protocol_id in remaining:
+            taken[protocol.protocol_id] += 1
+            if taken[protocol.protocol_id] > remaining[protocol.protocol_id]:
+                decision = _skip(channel, protocol, DecisionReason.QUOTA)
+        within.append(decision)
+    return within
 
 
 def _decide(
@@ -126,7 +159,7 @@ def _takes_level(channel: Channel, level: NotificationLevel) -> bool:
 def _by_schedule(channel: Channel, protocol: Protocol, now: datetime) -> DispatchDecision:
     schedule = None if channel.schedule is None else Schedule.from_json(channel.schedule)
     if schedule is None or schedule.is_open(now):
-        return _send(channel, protocol)
+        return send(channel, protocol)
     opening = schedule.next_opening(now) if schedule.off_hours is OffHours.DEFER else None
     if opening is None:
         return _skip(channel, protocol, DecisionReason.OFF_HOURS)
@@ -146,6 +179,7 @@ DETAILS = {
     DecisionReason.TOPIC: "The channel does not subscribe to this topic.",
     DecisionReason.LEVEL: "The channel does not take this level.",
     DecisionReason.OFF_HOURS: "The channel's schedule is closed.",
+    DecisionReason.QUOTA: "The protocol's quota is used up.",
 }
 
 
@@ -159,7 +193,8 @@ def _skip(channel: Channel | None, protocol: Protocol, reason: DecisionReason) -
     )
 
 
-def _send(channel: Channel | None, protocol: Protocol) -> DispatchDecision:
+def send(channel: Channel | None, protocol: Protocol) -> DispatchDecision:
+    """The decision that asks for no more than a channel."""
     return DispatchDecision(
         channel_id=None if channel is None else channel.channel_id,
         protocol_id=protocol.protocol_id,

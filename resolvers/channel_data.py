@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dispatch.plugins import schemas
 from resolvers import checks, plugins
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument
@@ -31,10 +32,10 @@ INTERNAL_SCHEMA: JsonObject = {
 
 @dataclass(frozen=True)
 class ChannelData:
-    """What a channel stores: its data in one of two ways."""
+    """What a channel stores."""
 
-    data: JsonObject | None  # None where it is secret
-    secret_data: bytes | None  # sealed
+    data: JsonObject | None  # as it is shown, with masks for secret values; None where it is secret as a whole
+    secret_data: bytes | None  # all of it, sealed, where anything of it is secret
     users: tuple[str, ...] = ()  # whom an INTERNAL channel names
 
 
@@ -62,13 +63,12 @@ async def check(server: Server, protocol: Protocol, data: Any, *, kept: bytes | 
         info = await plugins.info(plugin, protocol.options)
     except plugins.PluginFailed as error:
         raise FailedPrecondition(f"The protocol's plugin does not answer ({error}).", field="protocolId") from error
-    if not info.data_is_secret:
-        plain = checks.json_object(data, "data")
-        plugins.check(plain, info.data_schema, "data")
-        return ChannelData(plain, None)
-    secret = plugins.unmasked(data, None if kept is None else server.vault.unseal(kept), "data")
-    plugins.check(secret, info.data_schema, "data")
-    return ChannelData(None, server.vault.seal(secret))
+    whole = plugins.unmasked(data, None if kept is None else server.vault.unseal(kept), "data")
+    plugins.check(whole, info.data_schema, "data")
+    if info.data_is_secret:
+        return ChannelData(None, server.vault.seal(whole))
+    shown = schemas.concealed(whole, info.data_schema)
+    return ChannelData(shown, None if shown == whole else server.vault.seal(whole))
 
 
 def _internal(data: JsonObject) -> ChannelData:

@@ -22,6 +22,7 @@ from storage.channels import Filter, Kind
 from storage.models import (
     Channel,
     DecisionReason,
+    Delivery,
     LevelMatch,
     NotificationLevel,
     Protocol,
@@ -154,13 +155,17 @@ async def delete(server: Server, caller: Caller, kind: Kind, *, channel_id: str)
     checks.identifier(channel_id, _KINDS[kind].id_field)
     now = server.clock()
 
-    async def work(session: AsyncSession) -> str:
+    async def work(session: AsyncSession) -> Sequence[Delivery]:
         channel = await _lock(session, caller, kind, channel_id)
-        await deliveries.skip_open(session, channel_id=channel_id, reason=DecisionReason.CHANNEL_DELETED, now=now)
+        held = await deliveries.skip_open(
+            session, channel_id=channel_id, reason=DecisionReason.CHANNEL_DELETED, now=now
+        )
         await channels.remove(session, channel)
-        return channel_id
+        return held
 
-    return await transaction.write(server, caller, work)
+    held = await transaction.write(server, caller, work)
+    await server.hub.publish_deliveries(held)
+    return channel_id
 
 
 async def find(server: Server, caller: Caller, kind: Kind, channel_id: str) -> Channel | None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from resolvers import checks
 from resolvers.errors import CursorExpired, InvalidArgument
 from storage.models import Inbox
-from storage.paging import Order, Position, position
+from storage.paging import Order, Position, SortKey, position
 
 CHECKSUM_BYTES = 6
 LIST, STREAM = "l", "s"
@@ -44,7 +45,10 @@ def list_position(cursor: str, order: Order, *, field: str) -> Position:
         raise InvalidArgument("This is a stream's cursor, not a list's.", field=field)
     if parts[:1] != [_signature(order)] or len(parts) != len(order) + 1:
         raise InvalidArgument("This cursor belongs to another list or another order.", field=field)
-    return tuple(_rich(value) for value in parts[1:])
+    try:
+        return tuple(_rich(value, key, field) for value, key in zip(parts[1:], order, strict=True))
+    except (TypeError, ValueError) as error:
+        raise _not_ours(field) from error
 
 
 def for_stream(position: StreamCursor) -> str:
@@ -54,8 +58,10 @@ def for_stream(position: StreamCursor) -> str:
 def stream_position(cursor: str, *, field: str) -> StreamCursor:
     """The position that a stream cursor names. Raises InvalidArgument."""
     kind, *parts = _decode(cursor, field)
-    if kind != STREAM or len(parts) != 3:
+    if kind != STREAM:
         raise InvalidArgument("This is a list's cursor, not a stream's.", field=field)
+    if len(parts) != 3 or not all(type(part) is int and part >= 0 for part in parts):
+        raise _not_ours(field)
     return StreamCursor(*parts)
 
 
@@ -79,8 +85,18 @@ def _plain(value: Any) -> Any:
     return [value.isoformat()] if isinstance(value, datetime) else value
 
 
-def _rich(value: Any) -> Any:
-    return datetime.fromisoformat(value[0]) if isinstance(value, list) else value
+def _rich(value: Any, key: SortKey, field: str) -> Any:
+    """Raises TypeError, ValueError, InvalidArgument for what no row has under this key."""
+    kind = key.column.type.python_type
+    if kind is not datetime:
+        if not isinstance(value, str):
+            raise TypeError("not a text")
+        return kind(checks.text(value, field))
+    [spelled] = value
+    instant = datetime.fromisoformat(spelled)
+    if instant.tzinfo != UTC:
+        raise ValueError("an instant is kept in UTC")
+    return instant
 
 
 def _encode(parts: list[Any]) -> str:
@@ -92,12 +108,22 @@ def _decode(cursor: str, field: str) -> list[Any]:
     try:
         raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except ValueError as error:
-        raise InvalidArgument("This is not a cursor of this server.", field=field) from error
+        raise _not_ours(field) from error
     checksum, body = raw[:CHECKSUM_BYTES], raw[CHECKSUM_BYTES:]
     if checksum != _checksum(body) or _spelled(raw) != cursor:  # base64 has several spellings of the last letter
-        raise InvalidArgument("This is not a cursor of this server.", field=field)
-    parts: list[Any] = orjson.loads(body)
+        raise _not_ours(field)
+    # The checksum is no secret: whoever has read this can seal what we would not.
+    try:
+        parts = orjson.loads(body)
+    except ValueError as error:
+        raise _not_ours(field) from error
+    if not isinstance(parts, list) or not parts:
+        raise _not_ours(field)
     return parts
+
+
+def _not_ours(field: str) -> InvalidArgument:
+    return InvalidArgument("This is not a cursor of this server.", field=field)
 
 
 def _spelled(raw: bytes) -> str:

@@ -1,16 +1,23 @@
-"""Reading deliveries and what became of them: a user's own channels', a service's own, an administrator's domain's."""
+"""Reading and watching deliveries: a user's own channels', a service's own, an administrator's domain's."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
+from dataclasses import replace
 
+from dispatch.hub import DeliveryWatch, FellBehind, HubClosed
 from resolvers import access, checks, paging
 from resolvers.access import Caller
 from resolvers.context import Server
+from resolvers.errors import Unavailable
 from resolvers.paging import Listing, Window
 from storage import deliveries
 from storage.deliveries import NEWEST_FIRST, Filter
 from storage.models import Attempt, Delivery
+from storage.paging import Bounds
+from storage.scope import Scope
+
+BATCH = 100  # deliveries that a stream reads at once
 
 
 async def find(server: Server, caller: Caller, delivery_id: str) -> Delivery | None:
@@ -25,7 +32,7 @@ async def page(
 ) -> Listing[Delivery]:
     """The deliveries that the caller may see, newest first."""
     scope, bounds = access.scope(caller, domain_id), paging.bounds(window, NEWEST_FIRST)
-    _check(wanted)
+    check(wanted)
     async with server.database.read() as session:
         rows = await deliveries.page(session, scope, wanted, bounds)
 
@@ -42,7 +49,42 @@ async def attempts(server: Server, delivery_ids: Collection[str]) -> dict[str, l
         return await deliveries.attempts(session, delivery_ids)
 
 
-def _check(wanted: Filter) -> None:
+async def updated(
+    server: Server, caller: Caller, wanted: Filter, *, domain_id: str | None
+) -> AsyncGenerator[Delivery, None]:
+    """The deliveries that the caller may see, as each is made or changes: as it is when it is read, so that states
+    which pass quickly may be left out, and what is left of them may come twice.
+
+    Raises Unavailable when the stream cannot keep up, or the server stops.
+    """
+    scope = access.scope(caller, domain_id)
+    check(wanted)
+    with server.hub.watch_deliveries(scope.domain_id or caller.domain_id) as watch:
+        while True:
+            for row in await _read(server, scope, wanted, await _changed(watch)):
+                yield row
+
+
+async def _changed(watch: DeliveryWatch) -> list[str]:
+    try:
+        return await watch.changed(BATCH)
+    except HubClosed as error:
+        raise Unavailable("The server is stopping: list the deliveries, and subscribe anew.") from error
+    except FellBehind as error:
+        raise Unavailable("Too many deliveries changed at once: list them, and subscribe anew.") from error
+
+
+async def _read(server: Server, scope: Scope, wanted: Filter, changed: Sequence[str]) -> list[Delivery]:
+    """Those of the changed deliveries that are wanted, in the order of their change."""
+    among = [each for each in changed if wanted.delivery_ids is None or each in wanted.delivery_ids]
+    if not among:
+        return []
+    async with server.database.read() as session:
+        page = await deliveries.page(session, scope, replace(wanted, delivery_ids=among), Bounds(limit=len(among)))
+    return sorted(page.rows, key=lambda row: among.index(row.delivery_id))
+
+
+def check(wanted: Filter) -> None:
     """Raises InvalidArgument for ids that no row could have."""
     if wanted.delivery_ids is not None:
         checks.identifiers(list(wanted.delivery_ids), "filter.deliveryIds")

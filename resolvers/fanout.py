@@ -15,12 +15,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from dispatch import planner
 from dispatch.planner import DispatchDecision
 from resolvers.context import Server
-from storage import changes, deliveries, fanouts, ids, inboxes, routing
+from storage import changes, deliveries, fanouts, ids, inboxes, routing, usages
 from storage.inboxes import Owner
 from storage.models import (
     OPEN_STATES,
     ChangeKind,
     Content,
+    Decision,
     Delivery,
     DeliveryState,
     Fanout,
@@ -57,24 +58,27 @@ class Reached:
 
 
 async def reach(
-    session: AsyncSession, saying: Saying, user_ids: Sequence[str], *, project_id: str | None = None
+    session: AsyncSession,
+    saying: Saying,
+    user_ids: Sequence[str],
+    *,
+    project_id: str | None = None,
+    beside: Plan = (),
 ) -> Reached:
     """Put one notification into each user's inbox, with the deliveries of the user's own channels.
 
-    With a project, its record goes into its feed by the same statement, for the locks' order; it comes first.
+    With a project, its record goes into its feed by the same statement, for the locks' order; it comes first. What
+    was planned for its channels is given as `beside`.
     """
     domain_id = saying.content.domain_id
     owners = [inboxes.of_user(domain_id, user_id) for user_id in user_ids]
     if project_id is not None:
         owners.append(inboxes.of_project(domain_id, project_id))
-    routes = await routing.of_users(session, domain_id, user_ids)
+    plans = await plan_users(session, saying.content, user_ids, saying.now, beside=beside)
     locked = await inboxes.add_one_to_each(session, owners)
     rows = [_notification(saying, locked[owner]) for owner in sorted(owners)]
     planned = [
-        delivery
-        for row in rows
-        if row.user_id is not None
-        for delivery in deliver(row, plan(saying.content, routes.get(row.user_id, []), saying.now))
+        delivery for row in rows if row.user_id is not None for delivery in deliver(row, plans.get(row.user_id, ()))
     ]
     session.add_all(rows)
     for row in rows:
@@ -85,10 +89,42 @@ async def reach(
     return Reached(rows, {owner: inbox.last_seq for owner, inbox in locked.items()}, planned)
 
 
-def plan(content: Content, routes: Sequence[Route], now: datetime) -> Plan:
-    """What becomes of each of these channels."""
-    decisions = planner.plan(topic=content.topic, level=content.notification_level, channels=routes, now=now)
+async def plan(
+    session: AsyncSession, content: Content, routes: Sequence[Route], now: datetime, *, beside: Plan = ()
+) -> Plan:
+    """What becomes of each of these channels, where `beside` was planned for the same create before."""
+    outside = {protocol.protocol_id for _, protocol in routes if protocol.protocol_type is ProtocolType.EXTERNAL}
+    remaining = await usages.remaining(session, outside, usages.day(now))
+    decisions = planner.plan(
+        topic=content.topic,
+        level=content.notification_level,
+        channels=routes,
+        now=now,
+        remaining=planner.left(remaining, (decision for _, decision in beside)),
+    )
     return list(zip(routes, decisions, strict=True))
+
+
+async def plan_users(
+    session: AsyncSession, content: Content, user_ids: Sequence[str], now: datetime, *, beside: Plan = ()
+) -> Mapping[str, Plan]:
+    """What becomes of each of these users' own channels, by user; users without one are not in it."""
+    routes = await routing.of_users(session, content.domain_id, user_ids)
+    theirs = [route for user_id in user_ids for route in routes.get(user_id, ())]
+    plans: dict[str, list[tuple[Route, DispatchDecision]]] = {}
+    for route, decision in await plan(session, content, theirs, now, beside=beside):
+        plans.setdefault(route[0].user_id or "", []).append((route, decision))
+    return plans
+
+
+def users_behind(plan: Plan) -> list[str]:
+    """The users to whom the INTERNAL channels of a plan lead, in order."""
+    named = [
+        (channel.data or {}).get("users", [])
+        for (channel, protocol), decision in plan
+        if protocol.protocol_type is ProtocolType.INTERNAL and decision.decision is Decision.SEND
+    ]
+    return sorted({user_id for users in named for user_id in users})
 
 
 def deliver(notification: Notification, plan: Plan) -> list[Delivery]:
@@ -119,7 +155,13 @@ async def reach_next_chunk(server: Server) -> bool:
 async def announce(server: Server, reached: Reached) -> None:
     """After commit: tell the streams and wake the worker."""
     await server.hub.publish(reached.heads)
-    if reached.deliveries:
+    await announce_deliveries(server, reached.deliveries)
+
+
+async def announce_deliveries(server: Server, changed: Sequence[Delivery]) -> None:
+    """The same, where nothing but deliveries has changed."""
+    await server.hub.publish_deliveries(changed)
+    if changed:
         server.wake_worker()
 
 

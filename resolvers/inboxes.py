@@ -62,7 +62,7 @@ def own(caller: Caller) -> Owner:
 def scoped_to(caller: Caller, *, user_id: str | None, domain_id: str | None) -> Owner | None:
     """The inbox that a list with this filter is of; None when it is of more than one, or of none."""
     if caller.role is Role.USER:
-        return own(caller)
+        return own(caller) if user_id in (None, caller.user_id) else None
     if caller.role is Role.SERVICE or user_id is None:
         return None
     return inboxes.of_user(access.domain_of(caller, domain_id), user_id)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import access, channel_data, checks, fanout, idempotency, paging, transaction
+from resolvers import access, channel_data, checks, fanout, idempotency, paging, records, transaction
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound, Refused
@@ -23,10 +23,8 @@ from storage import deliveries, fanouts, ids, inboxes, notifications, protocols,
 from storage import idempotency as idempotency_keys
 from storage.models import (
     Content,
-    Decision,
     Delivery,
     Fanout,
-    JsonObject,
     Notification,
     NotificationLevel,
     NotificationType,
@@ -109,22 +107,42 @@ Say = Callable[[AsyncSession], Awaitable[tuple[Said, Reached]]]
 
 async def create(server: Server, caller: Caller, creation: Creation) -> Said:
     """Say what happened to a project, a user or a domain. The same idempotency key gets the same answer."""
-    access.require(caller, access.SENDERS)
-    domain_id = _domain(caller, creation)
-    say = _say_to(creation.resource_type)
-    checks.identifier(creation.resource_id, "resourceId")
-    checks.text(creation.topic, "topic")
-    checks.json_object(creation.message, "message")
+    domain_id = check(caller, creation)
     now = server.clock()
 
     async def work(session: AsyncSession) -> tuple[Said, Reached]:
-        content = _content(domain_id, creation.topic, creation)
-        content.resource_type, content.resource_id = creation.resource_type, creation.resource_id
+        content = content_of(creation, domain_id)
         session.add(content)
         await session.flush()
-        return await say(session, content, caller.user_id, now)
+        return await _SAY_TO[creation.resource_type](session, content, caller.user_id, now)
 
     return await _once(server, caller, "createNotification", domain_id, creation, work, now)
+
+
+def check(caller: Caller, creation: Creation) -> str:
+    """The domain in which the caller may create this. Raises PermissionDenied, InvalidArgument."""
+    access.require(caller, access.SENDERS)
+    domain_id = _domain(caller, creation)
+    if creation.resource_type not in _SAY_TO:
+        raise InvalidArgument(f"A notification is for one of {', '.join(sorted(_SAY_TO))}.", field="resourceType")
+    checks.identifier(creation.resource_id, "resourceId")
+    checks.text(creation.topic, "topic")
+    checks.json_object(creation.message, "message")
+    if creation.idempotency_key is not None:
+        checks.text(creation.idempotency_key, "idempotencyKey")
+    return domain_id
+
+
+def content_of(creation: Creation, domain_id: str) -> Content:
+    return records.content(
+        domain_id,
+        creation.topic,
+        message=creation.message,
+        notification_type=creation.notification_type,
+        notification_level=creation.notification_level,
+        resource_type=creation.resource_type,
+        resource_id=creation.resource_id,
+    )
 
 
 async def create_many(server: Server, caller: Caller, creations: Sequence[Creation]) -> list[Said | Refused]:
@@ -147,7 +165,14 @@ async def push(server: Server, caller: Caller, wanted: Push) -> Pushed:
     now = server.clock()
 
     async def work(session: AsyncSession) -> tuple[Said, Reached]:
-        record = _record(_content(domain_id, topic, wanted), ids.new(ids.NOTIFICATION), caller.user_id, now)
+        content = records.content(
+            domain_id,
+            topic,
+            message=wanted.message,
+            notification_type=wanted.notification_type,
+            notification_level=wanted.notification_level,
+        )
+        record = records.record(content, created_by=caller.user_id, now=now)
         session.add(record)
         await session.flush()
         delivery = _push_delivery(record, protocol, server.vault.seal(wanted.data))
@@ -258,10 +283,10 @@ async def _to_project(session: AsyncSession, content: Content, created_by: str, 
     project_id = content.resource_id or ""
     saying = Saying(content, project_id, ids.new(ids.NOTIFICATION), created_by, now)
     routes = await routing.of_project(session, content.domain_id, project_id)
-    plan = fanout.plan(content, routes, now)
-    users = sorted({user for route, decision in plan for user in _users_behind(route, decision.decision)})
+    plan = await fanout.plan(session, content, routes, now)
+    users = fanout.users_behind(plan)
     at_once = users if len(users) <= CHUNK else []
-    reached = await fanout.reach(session, saying, at_once, project_id=project_id)
+    reached = await fanout.reach(session, saying, at_once, project_id=project_id, beside=plan)
     record = reached.notifications[0]
     of_record = fanout.deliver(record, plan)
     await deliveries.enqueue(session, of_record)
@@ -273,7 +298,7 @@ async def _to_project(session: AsyncSession, content: Content, created_by: str, 
 
 
 async def _to_domain(session: AsyncSession, content: Content, created_by: str, now: datetime) -> tuple[Said, Reached]:
-    record = _record(content, ids.new(ids.NOTIFICATION), created_by, now)
+    record = records.record(content, created_by=created_by, now=now)
     users = await inboxes.known_users(session, content.domain_id, limit=CHUNK + 1)
     reached, recipients = Reached(), len(users)
     if recipients <= CHUNK:
@@ -289,46 +314,12 @@ async def _to_domain(session: AsyncSession, content: Content, created_by: str, n
 _SAY_TO = {"identity.User": _to_user, "identity.Project": _to_project, "identity.Domain": _to_domain}
 
 
-def _say_to(resource_type: str) -> Callable[[AsyncSession, Content, str, datetime], Awaitable[tuple[Said, Reached]]]:
-    if resource_type not in _SAY_TO:
-        raise InvalidArgument(f"A notification is for one of {', '.join(sorted(_SAY_TO))}.", field="resourceType")
-    return _SAY_TO[resource_type]
-
-
 def _domain(caller: Caller, creation: Creation) -> str:
     if creation.resource_type != "identity.Domain":
         return access.domain_of(caller, creation.domain_id)
     if creation.domain_id is not None and creation.domain_id != creation.resource_id:
         raise InvalidArgument("The domain addressed is not the domain named.", field="resourceId")
     return access.domain_of(caller, creation.resource_id)
-
-
-def _users_behind(route: routing.Route, decision: Decision) -> list[str]:
-    channel, protocol = route
-    leads_inside = protocol.protocol_type is ProtocolType.INTERNAL and decision is Decision.SEND
-    return (channel.data or {}).get("users", []) if leads_inside else []
-
-
-def _content(domain_id: str, topic: str, said: Creation | Push) -> Content:
-    message: JsonObject = said.message
-    return Content(
-        domain_id=domain_id,
-        topic=topic,
-        message=message,
-        notification_type=said.notification_type,
-        notification_level=said.notification_level,
-    )
-
-
-def _record(content: Content, notification_id: str, created_by: str, now: datetime) -> Notification:
-    return Notification(
-        notification_id=notification_id,
-        domain_id=content.domain_id,
-        content=content,
-        inbox=None,
-        created_by=created_by,
-        created_at=now,
-    )
 
 
 def _fanout(record: Notification) -> Fanout:

@@ -97,21 +97,27 @@ async def verify(plugin: Plugin, options: JsonObject, secret_data: JsonObject) -
 
 
 def unmasked(given: Any, kept: JsonObject | None, field: str) -> JsonObject:
-    """A secret as it was sent, with what is kept in the places of the mask: of the whole, or of one of its values.
+    """A secret as it was sent, with what is kept in the places of the mask: of the whole, or of a value inside.
 
     Raises InvalidArgument, also where nothing is kept that the mask could stand for.
     """
     if given == MASK and kept is not None:
         return kept
-    secret = checks.json_object(given, field)
-    return {name: _unmasked_value(name, value, kept or {}, field) for name, value in secret.items()}
+    return _filled_in(checks.json_object(given, field), kept or {}, field)
 
 
-def _unmasked_value(name: str, value: Any, kept: JsonObject, field: str) -> Any:
+def _filled_in(given: JsonObject, kept: JsonObject, field: str) -> JsonObject:
+    return {name: _value(value, kept, name, f"{field}.{name}") for name, value in given.items()}
+
+
+def _value(value: Any, kept: JsonObject, name: str, field: str) -> Any:
+    if isinstance(value, dict):
+        inside = kept.get(name)
+        return _filled_in(value, inside if isinstance(inside, dict) else {}, field)
     if value != MASK:
         return value
     if name not in kept:
-        raise InvalidArgument("Nothing is kept here yet that the mask could stand for.", field=f"{field}.{name}")
+        raise InvalidArgument("Nothing is kept here yet that the mask could stand for.", field=field)
     return kept[name]
 
 

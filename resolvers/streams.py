@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch.hub import HubClosed, Watch
-from resolvers import access, cursors, inboxes
+from resolvers import access, checks, cursors, inboxes
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
@@ -59,6 +59,7 @@ async def added(
     Raises InvalidArgument, CursorExpired, and Unavailable when the server stops.
     """
     access.require(caller, access.PEOPLE)
+    _check(wanted)
     owner = inboxes.own(caller)
     asked = None if after is None else cursors.stream_position(after, field="after")
     with server.hub.watch(owner) as watch:
@@ -78,6 +79,12 @@ async def check_heads(server: Server) -> None:
     if watched := server.hub.watched():
         async with server.database.read() as session:
             server.hub.wake(await inbox_rows.heads(session, watched))
+
+
+def _check(wanted: StreamFilter) -> None:
+    checks.identifiers(list(wanted.topics or []), "filter.topics", longest=checks.MAX_NAME_LENGTH)
+    if wanted.project_id is not None:
+        checks.identifier(wanted.project_id, "filter.projectId")
 
 
 async def _more(watch: Watch, position: StreamCursor) -> None:

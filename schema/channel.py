@@ -125,7 +125,7 @@ def _shared(row: models.Channel) -> dict[str, Any]:
     return {
         "name": row.name,
         "state": row.state,
-        "data": MASK if row.secret_data is not None else row.data,
+        "data": MASK if row.data is None else row.data,
         "topics": row.topics,
         "schedule": None if row.schedule is None else Schedule.from_json(row.schedule),
         "tags": row.tags,

@@ -17,6 +17,10 @@ class Text(TypeDecorator[str]):
     impl = String
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[str]:
+        return str
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return String(collation="C") if dialect.name == "postgresql" else String()
 
@@ -29,6 +33,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return TIMESTAMP(timezone=True, precision=3) if dialect.name == "postgresql" else String(24)
+
+    @property
+    def python_type(self) -> type[datetime]:
+        return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None or dialect.name == "postgresql":
@@ -72,6 +80,10 @@ class EnumText(TypeDecorator[StrEnum]):
     impl = String
     cache_ok = True
     enum: type[StrEnum]
+
+    @property
+    def python_type(self) -> type[StrEnum]:
+        return self.enum
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return String(24, collation="C") if dialect.name == "postgresql" else String(24)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sqlalchemy import text
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.models import OPEN_STATES, Content, Delivery, Fanout, Notification
+from storage.models import Content, Delivery, Fanout, Notification
+
+
+async def hold(session: AsyncSession, content_ids: Iterable[int | None]) -> set[int]:
+    """Those of these contents that still exist, not to be deleted by others until this transaction ends."""
+    wanted = sorted({content_id for content_id in content_ids if content_id is not None})
+    content_id = col(Content.content_id)
+    statement = select(Content.content_id).where(content_id.in_(wanted)).order_by(content_id)
+    return set(await session.exec(statement.with_for_update(read=True)))
+
+
+# Spelled as the partial index spells it: a bound parameter would hide from the database that the index has it.
+OPEN = text("delivery.state IN ('PENDING', 'SENDING', 'RETRYING')")
 
 
 async def drop_unneeded(session: AsyncSession, content_ids: Iterable[int | None]) -> None:
@@ -26,7 +39,7 @@ async def drop_unneeded(session: AsyncSession, content_ids: Iterable[int | None]
     needed = (
         exists().where(col(Notification.content_id) == content_id),
         exists().where(col(Fanout.content_id) == content_id),
-        exists().where(col(Delivery.content_id) == content_id, col(Delivery.state).in_(OPEN_STATES)),
+        exists().where(col(Delivery.content_id) == content_id, OPEN),
     )
     await session.exec(
         delete(Content).where(content_id.in_(candidates), *(~need for need in needed)),

@@ -161,18 +161,25 @@ async def next_due(session: AsyncSession) -> float | None:
     return max(0.0, (min(times) - await _time(session)).total_seconds()) if times else None
 
 
-async def skip_open(session: AsyncSession, *, channel_id: str, reason: DecisionReason, now: datetime) -> None:
-    """End the channel's deliveries that wait. One that is being sent is ended too, unless that attempt delivers it."""
+async def skip_open(
+    session: AsyncSession, *, channel_id: str, reason: DecisionReason, now: datetime
+) -> Sequence[Delivery]:
+    """End the channel's deliveries that wait, and return them.
+
+    One that is being sent is ended too, unless that attempt delivers it.
+    """
     mine = col(Delivery.channel_id) == channel_id
     await _change(session, mine, LEASED, reason=reason)
     skipped = (
         update(Delivery)
         .where(mine, DUE)
         .values(state=DeliveryState.SKIPPED, reason=reason, detail=None, next_attempt_at=None, finished_at=now)
-        .returning(col(Delivery.content_id))
+        .returning(Delivery)
     )
-    ended = await session.exec(skipped, execution_options={"synchronize_session": False})
-    await contents.drop_unneeded(session, ended.scalars().all())
+    options = {"synchronize_session": False, "populate_existing": True}
+    ended = (await session.exec(skipped, execution_options=options)).scalars().all()
+    await contents.drop_unneeded(session, [row.content_id for row in ended])
+    return ended
 
 
 async def find(session: AsyncSession, delivery_id: str, scope: Scope) -> Delivery | None:
@@ -181,7 +188,11 @@ async def find(session: AsyncSession, delivery_id: str, scope: Scope) -> Deliver
 
 async def page(session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds) -> Page[Delivery]:
     """Newest first."""
-    return await paging.read(session, _rows(scope).where(*_conditions(wanted)), NEWEST_FIRST, bounds)
+    return await paging.read(session, matching(scope, wanted), NEWEST_FIRST, bounds)
+
+
+def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Delivery]:
+    return _rows(scope).where(*_conditions(wanted))
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:

@@ -50,6 +50,7 @@ class Database:
             raise ValueError("must be a sqlite:/// or a postgresql:// address")
         self.url = given.set(drivername=DRIVERS[given.get_backend_name()])
         self.is_sqlite = given.get_backend_name() == "sqlite"
+        self._writes: set[asyncio.Future[Any]] = set()
 
     async def open(self) -> None:
         if self.is_sqlite:
@@ -59,6 +60,8 @@ class Database:
             self._writer = self._reader = _postgres_engine(self.url)
 
     async def close(self) -> None:
+        if self._writes:
+            await asyncio.wait(self._writes)
         await self._reader.dispose()
         await self._writer.dispose()
 
@@ -77,7 +80,10 @@ class Database:
         It runs in a task of its own: a caller that is cancelled leaves a whole transaction behind, not half of one.
         `work` may therefore run several times and must do nothing but use its session. Raises DatabaseUnavailable.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._write(work)))
+        transaction = asyncio.ensure_future(self._write(work))
+        self._writes.add(transaction)
+        transaction.add_done_callback(self._writes.discard)
+        return await asyncio.shield(transaction)
 
     async def _write(self, work: Work[T]) -> T:
         for attempt in range(1, WRITE_ATTEMPTS + 1):
@@ -197,4 +203,4 @@ def _sqlite_time(element: database_time, _compiler: SQLCompiler, **_: Any) -> st
 
 @compiles(database_time, "postgresql")
 def _postgres_time(element: database_time, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"(clock_timestamp() + interval '{element.seconds:.3f} seconds')"
+    return f"(statement_timestamp() + interval '{element.seconds:.3f} seconds')"

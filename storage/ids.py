@@ -10,6 +10,7 @@ PROTOCOL = "protocol"
 PROJECT_CHANNEL = "project-ch"
 USER_CHANNEL = "user-ch"
 DELIVERY = "delivery"
+QUOTA = "quota"
 
 
 def new(prefix: str) -> str:

@@ -123,6 +123,9 @@ class AttemptOutcome(StrEnum):
 class Content(SQLModel, table=True):
     """What was said, once per create, however many recipients."""
 
+    # An id is never given twice: a finished delivery keeps its content's id longer than there is such a content.
+    __table_args__ = {"sqlite_autoincrement": True}
+
     content_id: int = Field(default=None, primary_key=True, sa_type=Number)
     domain_id: str = Field(sa_type=Text)
     topic: str = Field(sa_type=Text)
@@ -304,16 +307,50 @@ class Channel(SQLModel, table=True):
     user_id: str | None = Field(default=None, sa_type=Text)
     name: str = Field(sa_type=Text)
     state: ResourceState = Field(default=ResourceState.ENABLED, sa_type=enum_text(ResourceState))
-    data: JsonObject | None = Field(default=None, sa_type=Json)  # null where the plugin says that it is secret
-    secret_data: bytes | None = Field(default=None, sa_type=Sealed)  # the same, where it is secret
+    data: JsonObject | None = Field(default=None, sa_type=Json)  # as shown, secrets masked; null where all is secret
+    secret_data: bytes | None = Field(default=None, sa_type=Sealed)  # all of it, where anything of it is secret
     topics: list[str] | None = Field(default=None, sa_type=Json)  # null: every topic; []: none
     schedule: JsonObject | None = Field(
         default=None, sa_type=Json
-    )  # null: always; else dispatch.planner.Schedule as JSON
+    )  # null: always; else dispatch.schedules.Schedule as JSON
+    destination: str | None = Field(default=None, sa_type=Text)  # what is limited together; null: the channel itself
+    failing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)  # null while it works
     notification_level: NotificationLevel | None = Field(default=None, sa_type=enum_text(NotificationLevel))
     level_match: LevelMatch | None = Field(default=None, sa_type=enum_text(LevelMatch))
     tags: JsonObject = Field(default_factory=dict, sa_type=Json)
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Quota(SQLModel, table=True):
+    """How many deliveries a protocol may make, in UTC days and months. A protocol has one at the most."""
+
+    __table_args__ = (
+        # quotas(): newest first
+        Index("quota_by_domain", "domain_id", "created_at", "quota_id"),
+    )
+
+    quota_id: str = Field(primary_key=True, sa_type=Text)
+    domain_id: str = Field(sa_type=Text)
+    protocol_id: str = Field(unique=True, sa_type=Text, sa_column_args=[ForeignKey("protocol.protocol_id")])
+    day: int | None = Field(default=None, sa_type=Number)  # null: unlimited
+    month: int | None = Field(default=None, sa_type=Number)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class NotificationUsage(SQLModel, table=True):
+    """What a protocol did in one UTC day: deliveries that count against its quota, and those that died."""
+
+    __tablename__ = "notification_usage"
+    __table_args__ = (
+        # notificationUsages(): the latest day first
+        Index("notification_usage_by_domain", "domain_id", "date", "protocol_id"),
+    )
+
+    protocol_id: str = Field(primary_key=True, sa_type=Text)
+    date: str = Field(primary_key=True, sa_type=Text)  # 2026-01-31: sorts by time, and a month is a prefix
+    domain_id: str = Field(sa_type=Text)
+    count: int = Field(default=0, sa_type=Number)
+    fail_count: int = Field(default=0, sa_type=Number)
 
 
 class Delivery(SQLModel, table=True):
@@ -341,6 +378,8 @@ class Delivery(SQLModel, table=True):
         Index("delivery_by_channel", "channel_id", "created_at", "delivery_id"),
         # deliveries(filter: {protocolId})
         Index("delivery_by_protocol", "protocol_id", "created_at", "delivery_id"),
+        # deliveries() of a user
+        Index("delivery_by_user", "domain_id", "user_id", "created_at", "delivery_id"),
         # deliveries() of a service
         Index("delivery_by_creator", "domain_id", "created_by", "created_at", "delivery_id"),
         # is this content still needed?
@@ -361,12 +400,15 @@ class Delivery(SQLModel, table=True):
     channel_id: str | None = Field(default=None, sa_type=Text)  # null for a push
     user_id: str | None = Field(default=None, sa_type=Text)  # whose user channel it goes through
     part: int = 0  # the recipient's index, where a plugin splits recipients
+    destination: str = Field(default="", sa_type=Text)  # deliveries to one are limited together
     push_data: bytes | None = Field(default=None, sa_type=Sealed)  # a push's own channel data
     state: DeliveryState = Field(default=DeliveryState.PENDING, sa_type=enum_text(DeliveryState))
     reason: DecisionReason | None = Field(default=None, sa_type=enum_text(DecisionReason))
     detail: str | None = Field(default=None, sa_type=Text)
     attempt_no: int = 0  # raised by each claim; an outcome is written only where it still matches
     attempt_count: int = 0  # attempts that were recorded
+    retries_from: int = 0  # how many of them came before it was last asked for again
+    counted_on: str | None = Field(default=None, sa_type=Text)  # the UTC day whose usage it is in
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # null once finished
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)  # by the database's clock
     created_by: str = Field(sa_type=Text)

@@ -18,7 +18,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import ids, paging
 from storage.engine import insert
-from storage.models import Channel, Protocol, ProtocolType, ResourceState
+from storage.models import Channel, Protocol, ProtocolType, Quota, ResourceState
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
 
@@ -101,6 +101,8 @@ async def is_used(session: AsyncSession, protocol_id: str) -> bool:
 
 
 async def remove(session: AsyncSession, protocol: Protocol) -> None:
+    """Delete the protocol, and its quota with it; what went through it stays known."""
+    await session.exec(delete(Quota).where(col(Quota.protocol_id) == protocol.protocol_id))
     await session.exec(delete(Protocol).where(col(Protocol.protocol_id) == protocol.protocol_id))
 
 

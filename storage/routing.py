@@ -1,4 +1,4 @@
-"""Which channels, each with its protocol, lead from a project or from users: what a create plans over."""
+"""Which channels, each with its protocol, lead from a project or from users: what a create or a test goes through."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage.models import Channel, Protocol
+from storage.scope import Scope
 
 Route = tuple[Channel, Protocol]
 
@@ -21,6 +22,17 @@ async def of_project(session: AsyncSession, domain_id: str, project_id: str) -> 
         (channel, protocol)
         for channel, protocol in await session.exec(mine.order_by(col(Channel.created_at), col(Channel.channel_id)))
     ]
+
+
+async def of_channel(session: AsyncSession, channel_id: str, scope: Scope) -> Route | None:
+    """One channel, if it is within the scope."""
+    route = select(Channel, Protocol).join(Protocol).where(col(Channel.channel_id) == channel_id)
+    if scope.domain_id is not None:
+        route = route.where(col(Channel.domain_id) == scope.domain_id)
+    if scope.user_id is not None:
+        route = route.where(col(Channel.user_id) == scope.user_id)
+    found = (await session.exec(route)).first()
+    return None if found is None else (found[0], found[1])
 
 
 async def of_users(session: AsyncSession, domain_id: str, user_ids: Collection[str]) -> dict[str, list[Route]]:

@@ -34,10 +34,15 @@ class Vault:
 
 
 def load_key(path: Path) -> bytes:
-    """The key kept in this file, made on first use and readable by its owner alone. Raises OSError."""
+    """The key kept in this file, made on first use and readable by its owner alone. Raises OSError, WrongKey."""
     if not path.exists():
         _write_once(path, Fernet.generate_key())
-    return path.read_bytes().strip()
+    key = path.read_bytes().strip()
+    try:
+        Fernet(key)
+    except ValueError as error:
+        raise WrongKey(f"What is in {path} is not a key.") from error
+    return key
 
 
 def _write_once(path: Path, key: bytes) -> None:

@@ -18,7 +18,10 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """What a plugin needs, as JSON Schemas, and how to show it."""
+    """What a plugin needs, as JSON Schemas, and how to show it.
+
+    Of channel data that is not secret as a whole, values whose schema says `writeOnly` are, and are masked alone.
+    """
 
     name: str
     data_schema: JsonObject  # of a channel's data

@@ -10,6 +10,8 @@ from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import validator_for
 from referencing import Registry
 
+from storage.secrets import MASK
+
 NOWHERE: Registry[Any] = Registry()  # a schema that refers to another host's is not followed there
 MAX_SEGMENT = 64  # characters of a key that a path repeats
 
@@ -60,3 +62,17 @@ def _path(error: ValidationError) -> tuple[str, ...]:
 def _message(error: ValidationError) -> str:
     sentence = SENTENCES.get(str(error.validator))
     return sentence(error.validator_value) if sentence else f"This does not meet the schema ({error.validator})."
+
+
+def concealed(value: Any, schema: Any) -> Any:
+    """The value with the mask in the places whose schema says `writeOnly`: what readers are shown."""
+    if not isinstance(schema, dict):
+        return value
+    if schema.get("writeOnly") is True:
+        return MASK
+    if isinstance(value, dict):
+        named, others = schema.get("properties", {}), schema.get("additionalProperties")
+        return {key: concealed(item, named.get(key, others)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [concealed(item, schema.get("items")) for item in value]
+    return value

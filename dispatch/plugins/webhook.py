@@ -80,6 +80,7 @@ DATA_SCHEMA: JsonObject = {
             },
             "additionalProperties": {
                 "type": "string",
+                "writeOnly": True,  # a header is there to authenticate
                 "maxLength": MAX_HEADER_LENGTH,
                 "not": {"pattern": "[^\\t\\x20-\\x7e]"},
             },
@@ -88,8 +89,7 @@ DATA_SCHEMA: JsonObject = {
     "required": ["url"],
     "additionalProperties": False,
 }
-# URLs of receivers often carry a token, and headers are there to authenticate.
-INFO = PluginInfo(name="Webhook", data_schema=DATA_SCHEMA, data_is_secret=True)
+INFO = PluginInfo(name="Webhook", data_schema=DATA_SCHEMA)
 
 
 class Webhook:

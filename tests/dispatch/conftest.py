@@ -1,4 +1,4 @@
-"""A database that tells tests of its commits, a destination, and workers that are stopped after the test."""
+"""A database that tells tests of its commits, a network, and workers that are stopped after the test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from storage.models import Delivery, DeliveryState
 from storage.secrets import Vault
 from tests.conftest import Clock
 from tests.dispatch import rows
-from tests.sink import PATIENCE, Sink
+from tests.sink import PATIENCE
 
 T = TypeVar("T")
 
@@ -66,17 +66,11 @@ class WatchedDatabase(Database):
 
 
 @pytest.fixture
-async def watched(database: Database, database_url: str) -> AsyncIterator[WatchedDatabase]:
-    watched = WatchedDatabase(database_url)
+async def watched(database: Database) -> AsyncIterator[WatchedDatabase]:
+    watched = WatchedDatabase(database.url.render_as_string(hide_password=False))
     await watched.open()
     yield watched
     await watched.close()
-
-
-@pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
-    async with Sink() as sink:
-        yield sink
 
 
 @pytest.fixture

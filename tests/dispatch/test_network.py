@@ -3,22 +3,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from dispatch.addresses import Address
 from dispatch.network import MAX_RESPONSE_BYTES, Answer, Blocked, Network
 from tests import sink as sinks
+from tests.dispatch import tls
 from tests.sink import PATIENCE, Close, Hang, Sink, Stream
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -220,31 +215,10 @@ async def test_urls_and_headers_are_not_logged(network: Network, sink: Sink, cap
     assert "of-news" not in caplog.text
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """A self-signed certificate for a name, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    built = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / f"{name}.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(built.public_bytes(serialization.Encoding.PEM) + private)
-    return path
-
-
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A certificate for `named.test` that clients of this process trust."""
-    path = certificate(tmp_path, "named.test")
+    path = tls.certificate(tmp_path, "named.test")
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     return path
 
@@ -255,11 +229,10 @@ async def resolve_to_loopback(host: str, port: int) -> Sequence[Address]:
 
 async def test_tls_is_for_the_name_while_the_connection_is_to_the_address(trusted: Path) -> None:
     shown: list[str | None] = []
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(trusted)
-    tls.sni_callback = lambda _socket, name, _context: shown.append(name)
+    context = tls.serving(trusted)
+    context.sni_callback = lambda _socket, name, _context: shown.append(name)
     network = Network(LOOPBACK, PATIENCE, resolve=resolve_to_loopback)
-    async with Sink(tls=tls) as sink:
+    async with Sink(tls=context) as sink:
         answer = await post(network, sink.url(host="named.test"))
         await network.close()
 
@@ -269,10 +242,8 @@ async def test_tls_is_for_the_name_while_the_connection_is_to_the_address(truste
 
 
 async def test_a_certificate_for_another_name_is_refused(trusted: Path) -> None:
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(trusted)
     network = Network(LOOPBACK, PATIENCE, resolve=resolve_to_loopback)
-    async with Sink(tls=tls) as sink:
+    async with Sink(tls=tls.serving(trusted)) as sink:
         with pytest.raises(httpx.ConnectError):
             await post(network, sink.url(host="other.test"))
         await network.close()

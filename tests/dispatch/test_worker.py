@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -44,8 +45,12 @@ class Plan:
 
     def __init__(self, *results: Result | Exception | object) -> None:
         self.requests: list[DispatchRequest] = []
-        self.called = asyncio.Event()
+        self._called = asyncio.Event()
         self._results = list(results)
+
+    async def until_called(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self._called.wait()
 
     async def init(self, options: JsonObject) -> PluginInfo:
         return PluginInfo(name="Plan", data_schema={})
@@ -55,7 +60,7 @@ class Plan:
 
     async def dispatch(self, request: DispatchRequest) -> Result:
         self.requests.append(request)
-        self.called.set()
+        self._called.set()
         result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
         if isinstance(result, Exception):
             raise result
@@ -290,7 +295,7 @@ async def test_no_more_is_sent_at_once_than_there_are_places(
     await enqueue(watched, *(make_delivery(plugin_id="held") for _ in range(5)))
     held = Held(OK)
     start_worker(plugins={"held": held}, concurrency=3)
-    await held.called.wait()
+    await held.until_called()
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -331,10 +336,10 @@ async def test_at_the_end_what_is_being_sent_is_finished(
     await enqueue(watched, row)
     held = Held(OK)
     worker = start_worker(plugins={"held": held})
-    await held.called.wait()
+    await held.until_called()
     stopping = asyncio.create_task(worker.stop(PATIENCE))
-    await asyncio.sleep(0)
-    assert not stopping.done()
+    ended, _ = await asyncio.wait([stopping], timeout=0.2)
+    assert not ended
 
     held.gate.set()
     await stopping
@@ -358,16 +363,18 @@ async def test_at_the_end_what_takes_too_long_is_given_back_to_other_workers(
 
 
 async def test_what_was_claimed_too_long_ago_is_left_to_its_lease(
-    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+    watched: WatchedDatabase, make_delivery: MakeDelivery, start_worker: StartWorker
 ) -> None:
     """The process stood still between its claim and the sending: another worker may hold the lease by now."""
-    hours = iter(range(0, 1_000_000, 3_600))
-    start_worker(monotonic=lambda: float(next(hours)))
-    await watched.until_state(delivery, DeliveryState.SENDING)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    row = make_delivery(plugin_id="plan")
+    await enqueue(watched, row)
+    plan, hours = Plan(OK), itertools.count(0, 3_600)
+    worker = start_worker(plugins={"plan": plan}, monotonic=lambda: float(next(hours)))
+    await watched.until_state(row, DeliveryState.SENDING)
+    await worker.stop(PATIENCE)
 
-    assert sink.received == []
+    assert plan.requests == []
+    assert (await rows.reload(watched, row)).state is DeliveryState.SENDING
 
 
 async def test_what_goes_on_for_long_keeps_its_lease(
@@ -377,7 +384,7 @@ async def test_what_goes_on_for_long_keeps_its_lease(
     await enqueue(watched, row)
     held, now = Held(OK), [0.0]
     worker = start_worker(plugins={"held": held}, monotonic=lambda: now[0])
-    await held.called.wait()
+    await held.until_called()
     before = (await rows.reload(watched, row)).lease_until
     now[0] = 20.0
     worker.wake()
@@ -638,7 +645,7 @@ async def test_an_outcome_is_recorded_once_the_database_is_back(
     await enqueue(watched, row)
     held = Held(OK)
     start_worker(plugins={"held": held})
-    await held.called.wait()
+    await held.until_called()
     watched.lose(writes=3)
     held.gate.set()
     finished = await watched.until_state(row, DeliveryState.DELIVERED)

@@ -771,3 +771,18 @@ async def test_a_user_for_whom_a_channel_is_made_is_not_known_by_that(server: Se
     await create(server, log, Kind.USER, ADMIN, owner_id="alice")
 
     assert await known_users(server) == ["admin"]
+
+
+async def test_of_a_webhook_the_address_is_shown_and_what_its_headers_say_is_not(server: Server) -> None:
+    protocol = await protocols.create(server, ADMIN, name="Hooks", plugin_id="webhook")
+    data = {"url": "https://example.org/hook", "headers": {"Authorization": "Bearer marker-secret"}}
+
+    made = await create(server, protocol.protocol_id, Kind.PROJECT, data=data)
+    shown = {**data, "headers": {"Authorization": MASK}}
+    kept = await channels.update(
+        server, ADMIN, Kind.PROJECT, channel_id=made.channel_id, data={**shown, "url": "https://example.org/other"}
+    )
+
+    assert (made.data, kept.data) == (shown, {**shown, "url": "https://example.org/other"})
+    assert kept.secret_data is not None
+    assert server.vault.unseal(kept.secret_data) == {**data, "url": "https://example.org/other"}

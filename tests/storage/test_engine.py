@@ -96,7 +96,7 @@ async def test_a_caller_that_leaves_does_not_cut_a_transaction_short(database: D
 
 async def test_the_database_clock_moves_by_its_offset(database: Database) -> None:
     async with database.read() as session:
-        statement = select(database_time(), database_time(timedelta(seconds=90)))  # type: ignore[call-overload]
+        statement = select(database_time(), database_time(timedelta(seconds=90)))
         now, later = (await session.exec(statement)).one()
 
     assert 89 < (later - now).total_seconds() < 91

@@ -36,3 +36,10 @@ def test_a_key_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> N
     assert load_key(path) == key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["signing.key"]
+
+
+def test_a_file_that_holds_no_key_is_told(tmp_path: Path) -> None:
+    (tmp_path / "encryption.key").write_text("garbage")
+
+    with pytest.raises(WrongKey, match="not a key"):
+        load_key(tmp_path / "encryption.key")

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("resource_type", columns.Text(), nullable=True),
         sa.Column("resource_id", columns.Text(), nullable=True),
         sa.PrimaryKeyConstraint("content_id"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "delivery",
@@ -37,12 +38,15 @@ def upgrade() -> None:
         sa.Column("channel_id", columns.Text(), nullable=True),
         sa.Column("user_id", columns.Text(), nullable=True),
         sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("destination", columns.Text(), nullable=False),
         sa.Column("push_data", columns.Sealed(), nullable=True),
         sa.Column("state", columns.EnumText(), nullable=False),
         sa.Column("reason", columns.EnumText(), nullable=True),
         sa.Column("detail", columns.Text(), nullable=True),
         sa.Column("attempt_no", sa.Integer(), nullable=False),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
+        sa.Column("retries_from", sa.Integer(), nullable=False),
+        sa.Column("counted_on", columns.Text(), nullable=True),
         sa.Column("next_attempt_at", columns.UtcDateTime(), nullable=True),
         sa.Column("lease_until", columns.UtcDateTime(), nullable=True),
         sa.Column("created_by", columns.Text(), nullable=False),
@@ -57,6 +61,7 @@ def upgrade() -> None:
     )
     op.create_index("delivery_by_domain", "delivery", ["domain_id", "created_at", "delivery_id"], unique=False)
     op.create_index("delivery_by_protocol", "delivery", ["protocol_id", "created_at", "delivery_id"], unique=False)
+    op.create_index("delivery_by_user", "delivery", ["domain_id", "user_id", "created_at", "delivery_id"], unique=False)
     op.create_index(
         "delivery_due",
         "delivery",
@@ -107,6 +112,18 @@ def upgrade() -> None:
         sa.Column("total_count", columns.Number(), nullable=False),
         sa.PrimaryKeyConstraint("inbox_id"),
         sa.UniqueConstraint("domain_id", "kind", "owner_id"),
+    )
+    op.create_table(
+        "notification_usage",
+        sa.Column("protocol_id", columns.Text(), nullable=False),
+        sa.Column("date", columns.Text(), nullable=False),
+        sa.Column("domain_id", columns.Text(), nullable=False),
+        sa.Column("count", columns.Number(), nullable=False),
+        sa.Column("fail_count", columns.Number(), nullable=False),
+        sa.PrimaryKeyConstraint("protocol_id", "date"),
+    )
+    op.create_index(
+        "notification_usage_by_domain", "notification_usage", ["domain_id", "date", "protocol_id"], unique=False
     )
     op.create_table(
         "protocol",
@@ -173,6 +190,8 @@ def upgrade() -> None:
         sa.Column("secret_data", columns.Sealed(), nullable=True),
         sa.Column("topics", columns.Json(), nullable=True),
         sa.Column("schedule", columns.Json(), nullable=True),
+        sa.Column("destination", columns.Text(), nullable=True),
+        sa.Column("failing_since", columns.UtcDateTime(), nullable=True),
         sa.Column("notification_level", columns.EnumText(), nullable=True),
         sa.Column("level_match", columns.EnumText(), nullable=True),
         sa.Column("tags", columns.Json(), nullable=False),
@@ -263,6 +282,22 @@ def upgrade() -> None:
         sqlite_where=sa.text("NOT is_read"),
         postgresql_where=sa.text("NOT is_read"),
     )
+    op.create_table(
+        "quota",
+        sa.Column("quota_id", columns.Text(), nullable=False),
+        sa.Column("domain_id", columns.Text(), nullable=False),
+        sa.Column("protocol_id", columns.Text(), nullable=False),
+        sa.Column("day", columns.Number(), nullable=True),
+        sa.Column("month", columns.Number(), nullable=True),
+        sa.Column("created_at", columns.UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["protocol_id"],
+            ["protocol.protocol_id"],
+        ),
+        sa.PrimaryKeyConstraint("quota_id"),
+        sa.UniqueConstraint("protocol_id"),
+    )
+    op.create_index("quota_by_domain", "quota", ["domain_id", "created_at", "quota_id"], unique=False)
     op.create_table(
         "fanout_recipient",
         sa.Column("record_id", columns.Text(), nullable=False),

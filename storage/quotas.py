@@ -1,0 +1,74 @@
+"""Quotas: how much may go through a protocol. What did go through it is in `storage.usages`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlmodel import col, delete, exists, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from storage import paging
+from storage.models import Quota
+from storage.paging import Bounds, Order, Page
+from storage.scope import Scope
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What is None does not narrow."""
+
+    quota_id: str | None = None
+    protocol_id: str | None = None
+
+
+ORDER: Order = (
+    paging.key("createdAt", Quota.created_at, lambda row: row.created_at),
+    paging.key("quotaId", Quota.quota_id, lambda row: row.quota_id),
+)
+
+
+async def create(session: AsyncSession, quota: Quota) -> None:
+    session.add(quota)
+    await session.flush()
+
+
+async def is_limited(session: AsyncSession, protocol_id: str) -> bool:
+    """Whether the protocol has a quota. With the protocol locked, that stays so."""
+    return (await session.exec(select(exists().where(col(Quota.protocol_id) == protocol_id)))).one()
+
+
+async def find(session: AsyncSession, quota_id: str, scope: Scope) -> Quota | None:
+    return (await session.exec(_one(quota_id, scope))).first()
+
+
+async def lock(session: AsyncSession, quota_id: str, scope: Scope) -> Quota | None:
+    """The quota: nothing is reserved under it by others until this transaction ends."""
+    return (await session.exec(_one(quota_id, scope).with_for_update())).first()
+
+
+async def page(session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds) -> Page[Quota]:
+    """Newest first."""
+    return await paging.read(session, _matching(scope, wanted), ORDER, bounds)
+
+
+async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
+    return await paging.count(session, _matching(scope, wanted))
+
+
+async def remove(session: AsyncSession, quota: Quota) -> None:
+    await session.exec(delete(Quota).where(col(Quota.quota_id) == quota.quota_id))
+
+
+def _one(quota_id: str, scope: Scope) -> SelectOfScalar[Quota]:
+    return _visible(scope).where(col(Quota.quota_id) == quota_id)
+
+
+def _matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Quota]:
+    equals = ((Quota.quota_id, wanted.quota_id), (Quota.protocol_id, wanted.protocol_id))
+    return _visible(scope).where(*(col(column) == value for column, value in equals if value is not None))
+
+
+def _visible(scope: Scope) -> SelectOfScalar[Quota]:
+    statement = select(Quota)
+    return statement if scope.domain_id is None else statement.where(col(Quota.domain_id) == scope.domain_id)

@@ -1,0 +1,285 @@
+"""A call that works for every root field of the schema, and what the schema says of each one's arguments.
+
+The calls give every argument of a mutation and every field of its inputs. A text that begins with @ stands for the id
+of a thing in `tests.schema.world`.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLUnionType,
+    get_named_type,
+    get_nullable_type,
+    is_required_argument,
+    is_required_input_field,
+    print_ast,
+)
+from graphql.utilities.get_default_value_ast import get_default_value_ast
+
+from tests.resolvers.courier import GOOD_TOKEN
+from tests.schema.asking import API
+
+TYPES = API._schema
+ROOTS = {
+    "query": cast(GraphQLObjectType, TYPES.query_type),
+    "mutation": cast(GraphQLObjectType, TYPES.mutation_type),
+    "subscription": cast(GraphQLObjectType, TYPES.subscription_type),
+}
+
+MESSAGE = {"title": "Not running pods", "tags": [{"key": "urgency", "value": "LOW"}], "at": 1.5, "seen": None}
+CREATION = {
+    "resourceType": "identity.Project",
+    "resourceId": "p1",
+    "topic": "monitoring.Alert",
+    "message": MESSAGE,
+    "notificationType": "ERROR",
+    "notificationLevel": "LV1",
+    "domainId": "home",
+    "idempotencyKey": "key",
+}
+NIGHTS = {"dayOfWeek": ["MON"], "start": "22:00", "end": "06:30", "timeZone": "Asia/Seoul", "offHours": "DEFER"}
+CHANNEL = {
+    "protocolId": "@protocol",
+    "name": "New",
+    "data": {"door": "front", "code": "1234"},
+    "topics": ["monitoring.*"],
+    "schedule": NIGHTS,
+    "tags": {"team": "a"},
+    "domainId": "home",
+}
+CHANGE = {"name": "Renamed", "data": {"door": "back"}, "tags": {"team": "b"}}
+SETTINGS = {"options": {"region": "north"}, "secretData": {"token": GOOD_TOKEN}}
+
+Variables = Mapping[str, Any]
+
+CALLS: dict[str, Variables] = {
+    "viewer": {},
+    "node": {"id": "@node"},
+    "inbox": {},
+    "notification": {"notificationId": "@notification"},
+    "notifications": {
+        "filter": {"notificationIds": ["@notification"], "domainId": "home"},
+        "orderBy": [{"field": "TOPIC", "direction": "ASC"}],
+    },
+    "delivery": {"deliveryId": "@delivery"},
+    "deliveries": {"filter": {"deliveryIds": ["@delivery"], "domainId": "home"}},
+    "plugins": {},
+    "protocol": {"protocolId": "@protocol"},
+    "protocols": {"filter": {"protocolId": "@protocol", "domainId": "home"}},
+    "projectChannel": {"projectChannelId": "@projectChannel"},
+    "projectChannels": {"filter": {"projectChannelId": "@projectChannel", "domainId": "home"}},
+    "userChannel": {"userChannelId": "@userChannel"},
+    "userChannels": {"filter": {"userChannelId": "@userChannel", "domainId": "home"}},
+    "createNotification": {"input": CREATION},
+    "createNotifications": {"inputs": [CREATION]},
+    "pushNotification": {
+        "input": {
+            "protocolId": "@protocol",
+            "data": {"door": "front"},
+            "message": MESSAGE,
+            "topic": "monitoring.Alert",
+            "notificationType": "WARNING",
+            "notificationLevel": "LV1",
+            "domainId": "home",
+            "idempotencyKey": "key",
+        }
+    },
+    "setNotificationsRead": {"notificationIds": ["@notification"], "isRead": True, "originId": "tab"},
+    "deleteNotification": {"notificationId": "@notification", "originId": "tab"},
+    "deleteNotifications": {"notificationIds": ["@notification"], "originId": "tab"},
+    "deleteAllNotifications": {"users": ["@user"], "upTo": "@head", "domainId": "home", "originId": "tab"},
+    "registerUsers": {"userIds": ["carol"], "domainId": "home"},
+    "createProtocol": {
+        "input": {
+            "name": "New",
+            "plugin": {"pluginId": "courier", **SETTINGS},
+            "tags": {"team": "a"},
+            "domainId": "home",
+            "verify": True,
+        }
+    },
+    "updateProtocol": {"input": {"protocolId": "@protocol", "name": "Renamed", "tags": {"team": "b"}}},
+    "updateProtocolPlugin": {"input": {"protocolId": "@protocol", **SETTINGS, "verify": True}},
+    "enableProtocol": {"protocolId": "@protocol"},
+    "disableProtocol": {"protocolId": "@protocol"},
+    "deleteProtocol": {"protocolId": "@unusedProtocol"},
+    "verifyProtocol": {"protocolId": "@protocol"},
+    "createProjectChannel": {
+        "input": {"projectId": "p1", "notificationLevel": "LV2", "levelMatch": "AT_LEAST", **CHANNEL}
+    },
+    "updateProjectChannel": {
+        "input": {
+            "projectChannelId": "@projectChannel",
+            "notificationLevel": "LV3",
+            "levelMatch": "AT_LEAST",
+            **CHANGE,
+        }
+    },
+    "setProjectChannelSchedule": {"projectChannelId": "@projectChannel", "schedule": NIGHTS},
+    "setProjectChannelSubscription": {"projectChannelId": "@projectChannel", "topics": ["monitoring.Alert"]},
+    "enableProjectChannel": {"projectChannelId": "@projectChannel"},
+    "disableProjectChannel": {"projectChannelId": "@projectChannel"},
+    "deleteProjectChannel": {"projectChannelId": "@projectChannel"},
+    "createUserChannel": {"input": {"userId": "@user", **CHANNEL}},
+    "updateUserChannel": {"input": {"userChannelId": "@userChannel", **CHANGE}},
+    "setUserChannelSchedule": {"userChannelId": "@userChannel", "schedule": NIGHTS},
+    "setUserChannelSubscription": {"userChannelId": "@userChannel", "topics": ["monitoring.Alert"]},
+    "enableUserChannel": {"userChannelId": "@userChannel"},
+    "disableUserChannel": {"userChannelId": "@userChannel"},
+    "deleteUserChannel": {"userChannelId": "@userChannel"},
+    "notificationCreated": {"after": "@start", "filter": {"topics": ["monitoring.Alert"]}},
+}
+
+Path = tuple[str | int, ...]
+ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Place:
+    """An argument, a field of an input or an item of a list."""
+
+    operation: str
+    path: Path
+    type: GraphQLInputType
+    is_required: bool
+
+    def __str__(self) -> str:
+        return ".".join(map(str, (self.operation, *self.path)))
+
+
+def kind(operation: str) -> str:
+    """query, mutation or subscription."""
+    return next(kind for kind, root in ROOTS.items() if operation in root.fields)
+
+
+def field(operation: str) -> GraphQLField:
+    root = ROOTS[kind(operation)]
+    return cast(GraphQLField, root.fields[operation])
+
+
+def places(operation: str) -> Iterator[Place]:
+    """Every place in which a call of this operation can have a value."""
+    for name, argument in field(operation).args.items():
+        yield from _within(Place(operation, (name,), argument.type, is_required_argument(argument)))
+
+
+def _within(place: Place) -> Iterator[Place]:
+    yield place
+    type_ = get_nullable_type(place.type)
+    if isinstance(type_, GraphQLList):
+        yield from _within(Place(place.operation, (*place.path, 0), type_.of_type, is_required=False))
+    elif isinstance(type_, GraphQLInputObjectType):
+        for name, inner in type_.fields.items():
+            path = (*place.path, name)
+            yield from _within(Place(place.operation, path, inner.type, is_required_input_field(inner)))
+
+
+def names(path: Iterable[str | int]) -> list[str]:
+    """The names on a path, as errors count them: without indexes, and without the `input` that goes without saying."""
+    named = [str(key) for key in path if not str(key).isdigit()]
+    return named[1:] if len(named) > 1 and named[0] in ("input", "inputs") else named
+
+
+def put(variables: Variables, path: Path, value: Any) -> dict[str, Any]:
+    """The variables with another value in this place, or, for ABSENT, with none."""
+    changed: Any = {**copy.deepcopy(variables)}
+    inner = changed
+    for key, following in itertools.pairwise(path):
+        if isinstance(inner, dict):
+            inner.setdefault(key, [None] if following == 0 else {})
+        elif inner[key] is None:
+            inner[key] = {}
+        inner = inner[key]
+    if value is ABSENT:
+        inner.pop(path[-1], None)
+    else:
+        inner[path[-1]] = value
+    return changed  # type: ignore[no-any-return]
+
+
+def at(variables: Variables, path: Path) -> Any:
+    """The value in this place. Raises LookupError."""
+    value: Any = variables
+    for key in path:
+        value = value[key]
+    return value
+
+
+def filled(value: Any, things: Mapping[str, str]) -> Any:
+    """The value with the ids of things in the place of their names."""
+    if isinstance(value, str):
+        return things[value] if value.startswith("@") else value
+    if isinstance(value, Mapping):
+        return {key: filled(item, things) for key, item in value.items()}
+    return [filled(item, things) for item in value] if isinstance(value, list) else value
+
+
+def document(operation: str, *, depth: int = 1) -> str:
+    """The operation with a variable for each argument, selecting `depth` levels of what it answers."""
+    arguments = field(operation).args
+    defined = ", ".join(f"${name}: {argument.type}{_default(argument)}" for name, argument in arguments.items())
+    used = ", ".join(f"{name}: ${name}" for name in arguments)
+    return _document(operation, f" Try({defined})" if defined else "", used, depth)
+
+
+def written_out(operation: str, variables: Variables) -> str:
+    """The operation with its values in the document itself."""
+    arguments = field(operation).args
+    used = ", ".join(f"{name}: {literal(value, arguments[name].type)}" for name, value in variables.items())
+    return _document(operation, "", used, 1)
+
+
+def _document(operation: str, definition: str, arguments: str, depth: int) -> str:
+    called = f"{operation}({arguments})" if arguments else operation
+    return f"{kind(operation)}{definition} {{ {called} {_selection(field(operation).type, depth)} }}"
+
+
+def _default(argument: GraphQLArgument) -> str:
+    value = get_default_value_ast(argument)
+    return f" = {print_ast(value)}" if value else ""
+
+
+def _selection(type_: GraphQLOutputType, depth: int) -> str:
+    named = get_named_type(type_)
+    if isinstance(named, GraphQLUnionType):
+        parts = [f"... on {member} {_selection(member, depth)}" for member in TYPES.get_possible_types(named)]
+        return f"{{ __typename {' '.join(parts)} }}"
+    if not isinstance(named, GraphQLObjectType | GraphQLInterfaceType):
+        return ""
+    fields = [(name, get_named_type(field.type)) for name, field in named.fields.items()]
+    chosen = [
+        f"{name} {_selection(inner, depth - 1)}"
+        for name, inner in fields
+        if depth > 1 or not isinstance(inner, GraphQLObjectType | GraphQLUnionType | GraphQLInterfaceType)
+    ]
+    return f"{{ __typename {' '.join(chosen)} }}"
+
+
+def literal(value: Any, type_: GraphQLInputType | None) -> str:
+    """The value as a document spells it."""
+    named = cast(GraphQLInputType, get_named_type(type_)) if type_ else None
+    if isinstance(value, dict):
+        inner = named.fields if isinstance(named, GraphQLInputObjectType) else {}
+        items = (f"{key}: {literal(item, inner[key].type if key in inner else None)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(literal(item, named) for item in value)}]"
+    if isinstance(named, GraphQLEnumType) and isinstance(value, str) and value.isidentifier():
+        return value
+    return json.dumps(value)
