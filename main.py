@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import fcntl
 import logging
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -40,16 +41,17 @@ from dispatch.loop import Loop
 from dispatch.network import Network
 from dispatch.plugins import registry
 from dispatch.worker import Worker, WorkerSettings
-from resolvers import access, checks, fanout, idempotency, streams
+from resolvers import access, alerts, checks, fanout, idempotency, streams
 from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, Unauthenticated
 from schema import graphiql, websocket
 from schema.context import Context
 from schema.http import GraphQLApp, Via
-from storage import deliveries, migrations
+from storage import migrations, queue
 from storage.engine import Database
 from storage.errors import DatabaseNewer, StorageError, WrongKey
+from storage.models import Channel
 from storage.secrets import Vault, load_key
 
 PREFIX = "TOCSIN_"
@@ -78,12 +80,16 @@ class Settings(BaseSettings):
     log_level: str = Field("info", description="debug, info, warning or error.")
     dispatch_worker: bool = Field(True, description="Whether this process sends deliveries.")
     dispatch_concurrency: int = Field(32, ge=1, le=1000, description="Sends at once.")
+    dispatch_per_destination: int = Field(8, ge=1, le=1000, description="Of these, to one destination.")
     dispatch_timeout: float = Field(15.0, gt=0, le=600, description="Seconds that a plugin has for one attempt.")
     dispatch_retry_schedule: Annotated[tuple[float, ...], NoDecode] = Field(
         retry.SCHEDULE, description="Seconds before each retry, comma separated."
     )
     dispatch_allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (), description="Private networks that deliveries may reach: CIDRs, comma separated."
+    )
+    alert_resource: str | None = Field(
+        None, description="Who is told of a project's channel that was disabled: `identity.Project:ops`, for example."
     )
 
     @field_validator("allowed_origins", "dispatch_retry_schedule", "dispatch_allow_networks", mode="before")
@@ -120,6 +126,16 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(f'{scheme}://' for scheme in SUPPORTED_SCHEMES)}")
         return value
 
+    @field_validator("alert_resource")
+    @classmethod
+    def _known_resource(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                alerts.resource(value)
+            except InvalidArgument:
+                raise ValueError("must be identity.Project:... or identity.User:...") from None
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -139,7 +155,15 @@ class Parts:
         self.network = Network(allow=settings.dispatch_allow_networks, timeout=settings.dispatch_timeout)
         plugins = registry.discover(self.network)
         vault = Vault(load_key(settings.data_dir / "encryption.key"))
-        self.worker = Worker(self.database, vault, plugins=plugins, clock=_now, settings=_worker_settings(settings))
+        self.worker = Worker(
+            self.database,
+            vault,
+            plugins=plugins,
+            clock=_now,
+            settings=_worker_settings(settings),
+            announce=self.hub.publish_deliveries,
+            alert=self._alert,
+        )
         self.fanout = Loop("fanout", self._fan_out)
         self.heads = Loop("heads", self._check_heads)
         self.sweep = Loop("sweep", self._sweep, poll=SWEEP_EVERY_SECONDS)
@@ -154,18 +178,24 @@ class Parts:
             mark_read_on_fetch=settings.mark_read_on_fetch,
         )
 
+    @property
+    def background(self) -> list[Loop | Worker]:
+        """What runs beside the answers of a server."""
+        sending = [self.worker] if self.settings.dispatch_worker else []
+        return [self.fanout, self.heads, self.sweep, *sending]
+
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, background: Sequence[Loop | Worker]) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await self.database.open()
             stack.push_async_callback(self.database.close)
-            if self.database.is_sqlite and self.settings.dispatch_worker:
+            if self.database.is_sqlite and self.worker in background:
                 # SQLite has one worker at a time: what is leased was the former process's, which was killed.
-                await self.database.write(deliveries.release_all)
+                await self.database.write(queue.release_all)
             await self.hub.open()
             stack.push_async_callback(self.hub.close)
             stack.push_async_callback(self.network.close)
-            for part in self._background():
+            for part in background:
                 part.start()
                 stack.push_async_callback(part.stop, SHUTDOWN_SECONDS)
             yield
@@ -175,7 +205,7 @@ class Parts:
         return {
             **await self._database_health(),
             "hub": "ok" if self.hub.healthy else "the listener has stopped",
-            **{part.name: "ok" if part.healthy else "failing" for part in self._background()},
+            **{part.name: "ok" if part.healthy else "failing" for part in self.background},
         }
 
     def open_context(self, authorization: str | None, via: Via) -> Context:
@@ -187,16 +217,15 @@ class Parts:
         except Unauthenticated as error:
             return error
 
-    def _background(self) -> list[Loop | Worker]:
-        sending = [self.worker] if self.settings.dispatch_worker else []
-        return [self.fanout, self.heads, self.sweep, *sending]
-
     async def _database_health(self) -> dict[str, str]:
         try:
             current = await migrations.is_current(self.database)
         except StorageError:
             return {"database": "does not answer", "migrations": "unknown"}
         return {"database": "ok", "migrations": "ok" if current else "not at the newest revision"}
+
+    async def _alert(self, channel: Channel) -> None:
+        await alerts.channel_disabled(self.server, channel, operators=self.settings.alert_resource)
 
     async def _fan_out(self) -> float:
         return 0 if await fanout.reach_next_chunk(self.server) else IDLE_FANOUT_SECONDS
@@ -229,7 +258,7 @@ def application(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with parts.running():
+        async with parts.running(parts.background):
             yield
 
     routes: list[BaseRoute] = [
@@ -252,6 +281,7 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
 def _worker_settings(settings: Settings) -> WorkerSettings:
     return WorkerSettings(
         concurrency=settings.dispatch_concurrency,
+        per_destination=settings.dispatch_per_destination,
         timeout=settings.dispatch_timeout,
         retry_schedule=settings.dispatch_retry_schedule,
     )
@@ -279,7 +309,7 @@ def serve(
     """Run the server. Migrates the database first."""
     settings = _settings()
     _migrate(settings)
-    with _listening(settings) as listener:
+    with _alone(settings), _listening(settings) as listener:
         port = listener.getsockname()[1]
         address = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}/graphql"
         token = _token(settings, "default", "admin", Role.DOMAIN_ADMIN, STARTING_TOKEN_TTL) if with_token else None
@@ -289,6 +319,16 @@ def serve(
         # uvicorn shuts down, then raises the signal that stopped it once more: by then that is no failure.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         _server(settings).run(sockets=[listener])
+
+
+@cli.command()
+def worker() -> None:
+    """Send deliveries beside servers and other workers, on PostgreSQL. Migrates the database first."""
+    settings = _settings()
+    if Database(_database_url(settings)).is_sqlite:
+        _stop("On SQLite the worker runs inside serve. Several processes need PostgreSQL: TOCSIN_DATABASE_URL.")
+    _migrate(settings)
+    asyncio.run(_work(settings))
 
 
 @cli.command()
@@ -410,6 +450,18 @@ def _valid_id(value: str) -> str:
         raise typer.BadParameter(error.message) from None
 
 
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Keeps a second server off an embedded database, whose leases it would take for a dead process's."""
+    with (settings.data_dir / "serve.lock").open("w") as lock:
+        if Database(_database_url(settings)).is_sqlite:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _stop(f"A server runs on {settings.data_dir} already. Several need PostgreSQL: TOCSIN_DATABASE_URL.")
+        yield
+
+
 def _listening(settings: Settings) -> socket.socket:
     """The socket to serve on, bound before anything is promised."""
     try:
@@ -432,6 +484,15 @@ def _server(settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return uvicorn.Server(config)
+
+
+async def _work(settings: Settings) -> None:
+    parts, told_to_end = Parts(settings), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
+    async with parts.running([parts.worker]):
+        typer.echo("Tocsin sends deliveries.")
+        await told_to_end.wait()
 
 
 def _stop(sentence: str) -> NoReturn:

@@ -11,20 +11,30 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
 from broadcaster import Broadcast
 
 from storage.inboxes import Owner
-from storage.models import Delivery, InboxKind
+from storage.models import InboxKind
 
 CHANNEL = "tocsin"
 SUPPORTED_SCHEMES = ("memory",)
 MAX_UNREAD = 1_000  # deliveries that one watcher may leave unread: whoever falls further behind lists them again
 
 log = structlog.get_logger()
+
+
+class Changed(Protocol):
+    """A delivery, whatever else is known of it."""
+
+    @property
+    def delivery_id(self) -> str: ...
+
+    @property
+    def domain_id(self) -> str: ...
 
 
 class HubClosed(Exception):
@@ -97,6 +107,7 @@ class Hub:
 
     def __init__(self, url: str) -> None:
         self._broadcast = Broadcast(url)
+        self._is_alone = url.startswith("memory:")  # there are no streams but this process's own
         self._watches: dict[Owner, set[Watch]] = defaultdict(set)
         self._delivery_watches: dict[str, set[DeliveryWatch]] = defaultdict(set)  # by domain
         self._resources = AsyncExitStack()
@@ -127,11 +138,12 @@ class Hub:
         if heads:
             await self._tell(heads=[[*owner, seq] for owner, seq in heads.items()])
 
-    async def publish_deliveries(self, changed: Sequence[Delivery]) -> None:
+    async def publish_deliveries(self, changed: Sequence[Changed]) -> None:
         """Tell every process that these deliveries were made, or have changed. A failure costs their watchers news."""
         by_domain: dict[str, list[str]] = defaultdict(list)
         for delivery in changed:
-            by_domain[delivery.domain_id].append(delivery.delivery_id)
+            if not self._is_alone or delivery.domain_id in self._delivery_watches:
+                by_domain[delivery.domain_id].append(delivery.delivery_id)
         if by_domain:
             await self._tell(deliveries=by_domain)
 

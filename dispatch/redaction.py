@@ -16,13 +16,17 @@ SHORTEST_PART = 8  # of a part of a secret, such as the token in "Bearer <token>
 USERINFO = re.compile(r"://([^/?#@:]*):([^/?#@]*)@")
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret in it, and every longer part of one, replaced by the mask."""
-    forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
-    if not forms:
-        return text
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), MASK, text)
+class Redactor:
+    """Knows some secrets by all the forms that they take."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def redact(self, text: str) -> str:
+        """The text with every secret in it, and every longer part of one, replaced by the mask."""
+        return text if self._pattern is None else self._pattern.sub(MASK, text)
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -20,14 +20,19 @@ def next_delay(
     schedule: Sequence[float],
     jitter: float,
     status_code: int | None = None,
+    retry_after: float | None = None,
     breather: float = BREATHER,
 ) -> float | None:
     """Seconds until the next attempt; None: give up.
 
-    `failures` counts this one; `jitter` is a random number from 0 to below 1.
+    `failures` counts this one; `jitter` is a random number from 0 to below 1. What the far side asks for by
+    `retry_after` (seconds) is done from once to twice the schedule's delay: it can neither hurry us nor stop us.
     """
     if outcome in FINAL or failures > len(schedule):
         return None
-    delay = schedule[failures - 1] * (1 + JITTER * (2 * jitter - 1))
+    base = schedule[failures - 1]
+    delay = base * (1 + JITTER * (2 * jitter - 1))
+    if retry_after is not None:
+        delay = max(delay, min(max(retry_after, base), 2 * base))
     is_overloaded = outcome is AttemptOutcome.TIMEOUT or status_code == TOO_MANY_REQUESTS
     return max(delay, breather) if is_overloaded else delay

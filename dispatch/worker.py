@@ -1,4 +1,4 @@
-"""The worker: claims deliveries that are due, sends each through its plugin, and records what came of it.
+"""The worker: claims deliveries that are due, sends each through its plugin, and judges what came of it.
 
 Any number of workers may share a database. What one has not settled when its lease ends, another takes up again, with
 the same delivery id for the far side to tell the repeat by.
@@ -9,32 +9,37 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 import structlog
 
-from dispatch import planner, redaction, retry
+from dispatch import planner, retry
+from dispatch.lanes import Lanes
 from dispatch.loop import Loop, where
-from dispatch.plugins import DispatchRequest, Envelope, Plugin, Result
-from storage import deliveries
-from storage.deliveries import Claimed, Verdict
+from dispatch.plugins import Plugin
+from dispatch.recorder import Landed, Recorder
+from dispatch.sending import Sender, Sent
+from storage import queue
+from storage.deliveries import WITHDRAWN
 from storage.engine import Database
-from storage.errors import DatabaseUnavailable, WrongKey
-from storage.models import Attempt, AttemptOutcome, Decision, DecisionReason, Delivery, DeliveryState
+from storage.models import OPEN_STATES, AttemptOutcome, Channel, Decision, DecisionReason, DeliveryState
+from storage.queue import Claimed, Claims, Leased, Outcome, Recorded, Room, Tried, Verdict
 from storage.secrets import Vault
 
 POLL = 1.0  # seconds: other processes' deliveries wake no worker here
 BREATH = 0.01  # seconds before asking again for what is due, but is just being claimed by another worker
+FULL_PAUSE = 0.2  # seconds before asking again while all that is due is for destinations that are full
+PACE = 0.1  # seconds between two measures of how fast destinations are
+AHEAD = 16  # times as many as are sent at once are in hand: waiting, being sent, being recorded
 LEAD = 5.0  # seconds from asking for a claim to sending what was claimed, at most
 LEASE_MARGIN = 10.0  # seconds of a lease beyond the last call: for recording it, and for clocks that jump
 DATABASE_GRACE = 5.0  # seconds at the end for what talks to the database, which is never cut off half-way
-RECORD_PAUSE = 0.5  # seconds between two tries to record an outcome
-MAX_ERROR = 500  # characters kept
-MAX_EXCERPT = 20_000
+
+Announce = Callable[[Sequence[Leased]], Awaitable[None]]
+Alert = Callable[[Channel], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -42,23 +47,28 @@ log = structlog.get_logger()
 @dataclass(frozen=True)
 class WorkerSettings:
     concurrency: int = 32  # deliveries sent at once
+    per_destination: int = 8  # of these, to one destination
     timeout: float = 15.0  # seconds for one attempt
     retry_schedule: tuple[float, ...] = retry.SCHEDULE  # seconds after each failure; then it is given up
     breather: float = retry.BREATHER  # seconds at least after a timeout, or when the far side is too busy
+    patience: timedelta = timedelta(hours=120)  # with a channel that only fails; then it is disabled
 
 
-@dataclass
+@dataclass(eq=False)
 class _Flight:
-    """A delivery that is being sent, and by when, on this process's own clock."""
+    """A delivery in hand, and its times on this process's own clock."""
 
     claimed: Claimed
+    send_by: float  # not begun later: too little of the lease would be left
     abandon_at: float  # the call ends here, whatever it waits for
     lease_end: float
-    is_sending: bool = False  # rather than being recorded
 
     @property
     def lease(self) -> tuple[str, int]:
         return self.claimed.delivery.delivery_id, self.claimed.delivery.attempt_no
+
+
+async def _to_nobody(_changed: object) -> None: ...
 
 
 class Worker:
@@ -74,198 +84,215 @@ class Worker:
         plugins: Mapping[str, Plugin],
         clock: Callable[[], datetime],
         settings: WorkerSettings,
+        announce: Announce = _to_nobody,
+        alert: Alert = _to_nobody,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`announce` is told of deliveries that have changed, `alert` of a channel that was disabled for failing."""
         self._database = database
-        self._vault = vault
-        self._plugins = plugins
         self._clock = clock
         self._settings = settings
+        self._announce = announce
+        self._alert = alert
         self._monotonic = monotonic
         self._jitter = jitter
         self._lease = LEAD + settings.timeout + LEASE_MARGIN
-        self._flights: dict[asyncio.Task[None], _Flight] = {}
+        self._sender = Sender(plugins, vault, clock)
+        self._lanes = Lanes[_Flight](total=settings.concurrency, each=settings.per_destination)
+        self._recorder = Recorder(self._write, then=self._tell, monotonic=monotonic)
         self._loop = Loop(self.name, self._step, poll=POLL)
+        self._in_hand: set[_Flight] = set()
+        self._sending: dict[asyncio.Task[None], _Flight] = {}
+        self._late: list[_Flight] = []  # to be given back
+        self._full: frozenset[str] = frozenset()  # destinations that the last claim passed over
+        self._may_be_due = True  # rather than being asked first
+        self._visited = ""
+        self._measured_at = monotonic()
 
     @property
     def healthy(self) -> bool:
         return self._loop.healthy
 
     def start(self) -> None:
+        self._recorder.start()
         self._loop.start()
 
     def wake(self) -> None:
+        self._may_be_due = True
         self._loop.wake()
 
     async def stop(self, deadline: float) -> None:
         """Claim nothing more, finish what is being sent within `deadline` seconds, and give the rest back."""
         end = self._monotonic() + deadline
         await self._loop.stop(DATABASE_GRACE)
-        if self._flights:
-            await asyncio.wait(self._flights, timeout=max(0.0, end - self._monotonic()))
-        if self._flights:
-            await self._give_back()
+        unsent = [*self._lanes.clear(), *self._late]
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=max(0.0, end - self._monotonic()))
+        unsent += self._sending.values()
+        for task in list(self._sending):
+            task.cancel()
+        await self._release(unsent)
+        await self._recorder.stop(DATABASE_GRACE)
 
     async def _step(self) -> float | None:
+        """Claim what there is room for; how long until there may be more."""
         await self._renew()
-        free = self._settings.concurrency - len(self._flights)
-        if free == 0:
-            return None  # what lands wakes the loop
+        await self._make_room()
+        if self._lanes.waiting >= self._settings.concurrency or self._free == 0:
+            return PACE  # what lands wakes the loop
+        if not self._may_be_due and (seconds := await self._next_due()) != 0:
+            return seconds
+        claims = await self._claim()
+        if not claims.is_all:
+            return 0 if claims.claimed else BREATH
+        seconds = await self._next_due()
+        return FULL_PAUSE if seconds == 0 else seconds
+
+    @property
+    def _free(self) -> int:
+        return self._settings.concurrency * AHEAD - len(self._in_hand)
+
+    async def _claim(self) -> Claims:
         asked_at = self._monotonic()
-        claims = await self._database.write(partial(deliveries.claim, limit=free, lease=self._lease))
-        for claimed in claims:
-            self._launch(claimed, asked_at)
-        if len(claims) == free:
-            return None
-        async with self._database.read() as session:
-            seconds = await deliveries.next_due(session)
-        return None if seconds is None else max(seconds, BREATH)
+        room = Room(self._free, self._settings.per_destination, self._lanes.left())
+        self._full = frozenset(room.full)
+        work = partial(
+            queue.claim,
+            room=room,
+            lease=self._lease,
+            now=self._clock(),
+            over_quota=planner.DETAILS[DecisionReason.QUOTA],
+            visited=self._visited,
+        )
+        self._may_be_due = False  # a wake-up while the claim runs says otherwise again
+        claims = await self._database.write(work)
+        self._may_be_due |= not claims.is_all
+        self._visited = claims.visited
+        for claimed in claims.claimed:
+            self._take(claimed, asked_at)
+        self._pump()
+        await self._announce([*(claimed.delivery for claimed in claims.claimed), *claims.over_quota])
+        return claims
 
-    def _launch(self, claimed: Claimed, asked_at: float) -> None:
-        flight = _Flight(claimed, asked_at + LEAD + self._settings.timeout, asked_at + self._lease)
-        task = asyncio.create_task(self._deliver(flight), name=f"delivery {claimed.delivery.delivery_id}")
-        self._flights[task] = flight
-        task.add_done_callback(self._land)
+    def _take(self, claimed: Claimed, asked_at: float) -> None:
+        flight = _Flight(claimed, asked_at + LEAD, asked_at + LEAD + self._settings.timeout, asked_at + self._lease)
+        self._in_hand.add(flight)
+        verdict = _withheld(claimed, self._clock())
+        if verdict is None:
+            self._lanes.put(claimed.delivery.destination, flight)
+        else:
+            self._land(flight, Outcome(claimed.delivery, verdict))
 
-    def _land(self, task: asyncio.Task[None]) -> None:
-        flight = self._flights.pop(task)
+    def _pump(self) -> None:
+        """Begin to send what may be sent now."""
+        while (found := self._lanes.pop()) is not None:
+            destination, flight = found
+            if self._monotonic() >= flight.send_by:
+                self._late.append(flight)
+                self._lanes.done(destination)
+                continue
+            task = asyncio.create_task(self._deliver(flight), name=f"delivery {flight.lease[0]}")
+            self._sending[task] = flight
+            task.add_done_callback(self._sent)
+
+    async def _deliver(self, flight: _Flight) -> None:
+        started_at, started = self._clock(), self._monotonic()
+        sent = await self._sender.send(flight.claimed, min(self._settings.timeout, flight.abandon_at - started))
+        delivery, milliseconds = flight.claimed.delivery, round((self._monotonic() - started) * 1000)
+        result = sent.result
+        tried = Tried(
+            started_at, milliseconds, result.outcome, result.status_code, result.error, result.response_excerpt
+        )
+        self._land(flight, Outcome(delivery, self._judge(delivery, sent), tried, sent.is_of_destination))
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        flight = self._sending.pop(task)
+        destination = flight.claimed.delivery.destination
+        self._lanes.done(destination)
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its lease will end, and then it is taken up again.
-            delivery_id = flight.claimed.delivery.delivery_id
-            log.error("delivery_lost", delivery_id=delivery_id, error=type(error).__name__, at=where(error))
-        self._loop.wake()
+            log.error("delivery_lost", delivery_id=flight.lease[0], error=type(error).__name__, at=where(error))
+            self._in_hand.discard(flight)
+        self._pump()
+        if destination in self._full:
+            self._may_be_due = True
+        if self._may_be_due:
+            self._loop.wake()
+
+    def _land(self, flight: _Flight, outcome: Outcome) -> None:
+        self._recorder.add(Landed(outcome, flight.lease_end, partial(self._settle, flight)))
+
+    def _settle(self, flight: _Flight) -> None:
+        self._in_hand.discard(flight)
+        if self._may_be_due:
+            self._loop.wake()
 
     async def _renew(self) -> None:
         """Prolong the leases of what has been going on for long."""
         now = self._monotonic()
-        ageing = [flight for flight in self._flights.values() if flight.lease_end - now < self._lease / 2]
+        ageing = [flight for flight in self._in_hand if flight.lease_end - now < self._lease / 2]
         if ageing:
             leases = [flight.lease for flight in ageing]
-            await self._database.write(partial(deliveries.renew, leases=leases, lease=self._lease))
+            await self._database.write(partial(queue.renew, leases=leases, lease=self._lease))
             for flight in ageing:
                 flight.lease_end = now + self._lease
 
-    async def _give_back(self) -> None:
-        sending = {task: flight for task, flight in self._flights.items() if flight.is_sending}
-        for task in sending:
-            task.cancel()
-        await asyncio.wait(self._flights, timeout=DATABASE_GRACE)
-        leases = [flight.lease for flight in sending.values()]
-        await self._database.write(partial(deliveries.release, leases=leases))
+    async def _make_room(self) -> None:
+        """Give back what waits for destinations that have become slow, and what has waited for too long."""
+        if self._monotonic() - self._measured_at >= PACE:
+            self._measured_at = self._monotonic()
+            self._late += self._lanes.tick()
+        late, self._late = self._late, []
+        await self._release(late)
 
-    async def _deliver(self, flight: _Flight) -> None:
-        """One delivery, from its claim to its record."""
-        if self._monotonic() >= flight.abandon_at:
-            return  # claimed too long ago to be sure of the lease
-        claimed, attempt = flight.claimed, None
-        verdict = _withheld(claimed, self._clock())
-        if verdict is None:
-            attempt = await self._attempt(flight)
-            verdict = self._judge(claimed.delivery, attempt)
-        await self._record(flight, verdict, attempt)
+    async def _release(self, flights: Collection[_Flight]) -> None:
+        if flights:
+            leases = [flight.lease for flight in flights]
+            await self._database.write(partial(queue.release, leases=leases))
+            self._in_hand.difference_update(flights)
 
-    async def _attempt(self, flight: _Flight) -> Attempt:
-        delivery, started_at, started = flight.claimed.delivery, self._clock(), self._monotonic()
-        result = await self._send(flight, started_at)
-        return Attempt(
-            delivery_id=delivery.delivery_id,
-            attempt_no=delivery.attempt_no,
-            started_at=started_at,
-            duration_ms=round((self._monotonic() - started) * 1000),
-            outcome=result.outcome,
-            status_code=result.status_code,
-            error=result.error,
-            response_excerpt=result.response_excerpt,
-        )
+    async def _next_due(self) -> float | None:
+        async with self._database.read() as session:
+            return await queue.next_due(session)
 
-    async def _send(self, flight: _Flight, started_at: datetime) -> Result:
-        plugin = self._plugins.get(flight.claimed.delivery.plugin_id)
-        if plugin is None:
-            return Result(AttemptOutcome.RETRY, error="The plugin is not installed here.")
-        try:
-            request, secrets = self._request(flight.claimed, started_at)
-        except WrongKey as error:
-            return Result(AttemptOutcome.RETRY, error=str(error))
-        timeout = min(self._settings.timeout, flight.abandon_at - self._monotonic())
-        flight.is_sending = True
-        result = await _call(plugin, request, timeout)
-        flight.is_sending = False
-        return _presentable(result, secrets)
+    async def _write(self, outcomes: Sequence[Outcome]) -> Recorded:
+        now, patience = self._clock(), self._settings.patience
+        return await self._database.write(partial(queue.record, outcomes=outcomes, now=now, patience=patience))
 
-    def _request(self, claimed: Claimed, started_at: datetime) -> tuple[DispatchRequest, list[str]]:
-        """What the plugin is given, and the secrets in it. Raises WrongKey."""
-        delivery, content, protocol = claimed.delivery, claimed.content, claimed.protocol
-        assert content is not None
-        assert protocol is not None
-        secret_data = self._unseal(protocol.secret_data)
-        sealed = delivery.push_data if claimed.channel is None else claimed.channel.secret_data
-        hidden = self._unseal(sealed)
-        shown = None if claimed.channel is None else claimed.channel.data
-        request = DispatchRequest(
-            options=protocol.options,
-            message=content.message,
-            notification_type=content.notification_type,
-            secret_data=secret_data,
-            channel_data=hidden or shown or {},
-            envelope=Envelope(
-                delivery_id=delivery.delivery_id,
-                notification_id=delivery.notification_id,
-                domain_id=delivery.domain_id,
-                topic=content.topic,
-                notification_level=content.notification_level,
-                created_at=delivery.created_at,
-                attempted_at=started_at,
-            ),
-        )
-        return request, [*redaction.strings(secret_data), *redaction.strings(hidden)]
+    async def _tell(self, recorded: Recorded) -> None:
+        """After a commit: tell those who want to know, and look again at what is due."""
+        if any(outcome.verdict.state in OPEN_STATES for outcome in recorded.outcomes):
+            self._loop.wake()
+        await self._announce([outcome.delivery for outcome in recorded.outcomes])
+        for channel in recorded.disabled:
+            log.warning("channel_disabled", channel_id=channel.channel_id, failing_since=str(channel.failing_since))
+            await self._alert(channel)
 
-    def _unseal(self, sealed: bytes | None) -> dict[str, Any]:
-        return {} if sealed is None else self._vault.unseal(sealed)
-
-    def _judge(self, delivery: Delivery, attempt: Attempt) -> Verdict:
-        if attempt.outcome is AttemptOutcome.OK:
+    def _judge(self, delivery: Leased, sent: Sent) -> Verdict:
+        result = sent.result
+        if result.outcome is AttemptOutcome.OK:
             return Verdict(DeliveryState.DELIVERED)
         delay = retry.next_delay(
-            attempt.outcome,
-            delivery.attempt_count + 1,
-            status_code=attempt.status_code,
+            result.outcome,
+            delivery.attempt_count - delivery.retries_from + 1,
+            status_code=result.status_code,
+            retry_after=result.retry_after,
             schedule=self._settings.retry_schedule,
             jitter=self._jitter(),
             breather=self._settings.breather,
         )
         if delay is not None:
-            return Verdict(DeliveryState.RETRYING, detail=attempt.error, delay=delay)
-        is_final = attempt.outcome in retry.FINAL
+            return Verdict(DeliveryState.RETRYING, detail=result.error, delay=delay)
+        is_final = result.outcome in retry.FINAL
         reason = DecisionReason.REFUSED if is_final else DecisionReason.RETRIES_EXHAUSTED
-        return Verdict(DeliveryState.DEAD, reason, attempt.error)
-
-    async def _record(self, flight: _Flight, verdict: Verdict, attempt: Attempt | None) -> None:
-        """Record until it is done or the lease ends: what was sent and is not recorded is sent again."""
-        delivery = flight.claimed.delivery
-        work = partial(deliveries.record, delivery=delivery, verdict=verdict, attempt=attempt, now=self._clock())
-        while True:
-            try:
-                recorded = await self._database.write(work)
-                break
-            except DatabaseUnavailable:
-                if self._monotonic() >= flight.lease_end:
-                    raise
-                await asyncio.sleep(RECORD_PAUSE)
-        log.info(
-            "delivery_attempted" if attempt else "delivery_withheld",
-            delivery_id=delivery.delivery_id,
-            attempt_no=delivery.attempt_no,
-            outcome=attempt and attempt.outcome.value,
-            state=verdict.state.value,
-            recorded=recorded,
-        )
+        return Verdict(DeliveryState.DEAD, reason, result.error)
 
 
 def _withheld(claimed: Claimed, now: datetime) -> Verdict | None:
     """What a delivery that is due becomes without being sent; None: it is to be sent."""
     delivery, protocol, channel = claimed.delivery, claimed.protocol, claimed.channel
-    if delivery.reason in deliveries.WITHDRAWN:
+    if delivery.reason in WITHDRAWN:
         return Verdict(DeliveryState.SKIPPED, delivery.reason)
     if delivery.channel_id is not None and channel is None:
         return Verdict(DeliveryState.SKIPPED, DecisionReason.CHANNEL_DELETED)
@@ -278,33 +305,3 @@ def _withheld(claimed: Claimed, now: datetime) -> Verdict | None:
         return None
     state = DeliveryState.PENDING if decision.decision is Decision.DEFER else DeliveryState.SKIPPED
     return Verdict(state, decision.reason, decision.detail, due_at=decision.defer_until)
-
-
-async def _call(plugin: Plugin, request: DispatchRequest, timeout: float) -> Result:
-    # Of an exception only the class is kept: its text may hold what the plugin was given.
-    try:
-        async with asyncio.timeout(timeout):
-            result = await plugin.dispatch(request)
-    except TimeoutError:
-        return Result(AttemptOutcome.TIMEOUT, error="The attempt did not end in time.")
-    except Exception as error:
-        return Result(AttemptOutcome.RETRY, error=f"The plugin failed ({type(error).__name__}).")
-    if not isinstance(result, Result):
-        return Result(AttemptOutcome.RETRY, error="The plugin did not say what came of it.")
-    return result
-
-
-def _presentable(result: Result, secrets: list[str]) -> Result:
-    """The same without secrets, and in a form that every database can hold."""
-    return replace(
-        result,
-        error=_kept(result.error, secrets, MAX_ERROR),
-        response_excerpt=_kept(result.response_excerpt, secrets, MAX_EXCERPT),
-    )
-
-
-def _kept(text: str | None, secrets: list[str], longest: int) -> str | None:
-    if text is None:
-        return None
-    storable = text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return redaction.redact(storable, secrets)[:longest]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dispatch.plugins import schemas
+from dispatch.plugins import Addressing, schemas
 from resolvers import checks, plugins
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument
@@ -37,6 +37,7 @@ class ChannelData:
     data: JsonObject | None  # as it is shown, with masks for secret values; None where it is secret as a whole
     secret_data: bytes | None  # all of it, sealed, where anything of it is secret
     users: tuple[str, ...] = ()  # whom an INTERNAL channel names
+    destination: str | None = None  # what its deliveries are limited together with; None: each other
 
 
 async def schema(server: Server, protocol: Protocol) -> JsonObject | None:
@@ -65,10 +66,11 @@ async def check(server: Server, protocol: Protocol, data: Any, *, kept: bytes | 
         raise FailedPrecondition(f"The protocol's plugin does not answer ({error}).", field="protocolId") from error
     whole = plugins.unmasked(data, None if kept is None else server.vault.unseal(kept), "data")
     plugins.check(whole, info.data_schema, "data")
+    destination = plugin.destination(whole) if isinstance(plugin, Addressing) else None
     if info.data_is_secret:
-        return ChannelData(None, server.vault.seal(whole))
+        return ChannelData(None, server.vault.seal(whole), destination=destination)
     shown = schemas.concealed(whole, info.data_schema)
-    return ChannelData(shown, None if shown == whole else server.vault.seal(whole))
+    return ChannelData(shown, None if shown == whole else server.vault.seal(whole), destination=destination)
 
 
 def _internal(data: JsonObject) -> ChannelData:

@@ -91,6 +91,7 @@ async def create(
             user_id=owner if kind is Kind.USER else None,
             data=address.data,
             secret_data=address.secret_data,
+            destination=address.destination,
             created_at=now,
             **values,
         )
@@ -214,7 +215,8 @@ async def _change_data(
         if channel.secret_data != seen.secret_data:
             # A mask would bring back what somebody else has replaced since.
             raise FailedPrecondition("The channel was changed meanwhile. Try again.", field=_KINDS[kind].id_field)
-        return _set(channel, {**values, "data": address.data, "secret_data": address.secret_data})
+        stored = {"data": address.data, "secret_data": address.secret_data, "destination": address.destination}
+        return _set(channel, {**values, **stored, "failing_since": None})
 
     return await transaction.write(server, caller, work)
 

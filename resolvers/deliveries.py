@@ -9,11 +9,11 @@ from dispatch.hub import DeliveryWatch, FellBehind, HubClosed
 from resolvers import access, checks, paging
 from resolvers.access import Caller
 from resolvers.context import Server
-from resolvers.errors import Unavailable
+from resolvers.errors import InvalidArgument, Unavailable
 from resolvers.paging import Listing, Window
 from storage import deliveries
 from storage.deliveries import NEWEST_FIRST, Filter
-from storage.models import Attempt, Delivery
+from storage.models import Attempt, Delivery, DeliveryState
 from storage.paging import Bounds
 from storage.scope import Scope
 
@@ -88,6 +88,8 @@ def check(wanted: Filter) -> None:
     """Raises InvalidArgument for ids that no row could have."""
     if wanted.delivery_ids is not None:
         checks.identifiers(list(wanted.delivery_ids), "filter.deliveryIds")
+    if wanted.states is not None and len(wanted.states) > len(DeliveryState):
+        raise InvalidArgument("This may name each state once.", field="filter.states")
     ids = {
         "filter.notificationId": wanted.notification_id,
         "filter.channelId": wanted.channel_id,

@@ -127,6 +127,22 @@ def users_behind(plan: Plan) -> list[str]:
     return sorted({user_id for users in named for user_id in users})
 
 
+def users_behind_later(plan: Plan) -> dict[datetime, list[str]]:
+    """Whom the INTERNAL channels that defer lead to, by when the first of them opens; not those reached at once."""
+    reached = set(users_behind(plan))
+    later: dict[datetime, list[str]] = {}
+    deferred = [
+        (decision.defer_until, channel)
+        for (channel, protocol), decision in plan
+        if protocol.protocol_type is ProtocolType.INTERNAL and decision.defer_until is not None
+    ]
+    for opens_at, channel in sorted(deferred, key=lambda each: each[0]):
+        users = set((channel.data or {}).get("users", [])) - reached
+        reached |= users
+        later.setdefault(opens_at, []).extend(sorted(users))
+    return {opens_at: users for opens_at, users in later.items() if users}
+
+
 def deliver(notification: Notification, plan: Plan) -> list[Delivery]:
     """Keep what was decided on the notification, and return the deliveries to enqueue."""
     notification.decisions = [decision.to_json() for _, decision in plan]
@@ -142,7 +158,7 @@ async def reach_next_chunk(server: Server) -> bool:
     now = server.clock()
 
     async def work(session: AsyncSession) -> Reached | None:
-        fanout = await fanouts.take(session)
+        fanout = await fanouts.take(session, now=now)
         return None if fanout is None else await _continue(session, fanout, now)
 
     reached = await server.database.write(work)
@@ -166,7 +182,7 @@ async def announce_deliveries(server: Server, changed: Sequence[Delivery]) -> No
 
 
 async def _continue(session: AsyncSession, fanout: Fanout, now: datetime) -> Reached:
-    user_ids = await fanouts.next_users(session, fanout.record_id, limit=CHUNK)
+    user_ids = await fanouts.next_users(session, fanout, limit=CHUNK)
     saying = Saying(
         content=fanout.content,
         project_id=fanout.project_id,
@@ -175,7 +191,7 @@ async def _continue(session: AsyncSession, fanout: Fanout, now: datetime) -> Rea
         now=now,
     )
     reached = await reach(session, saying, user_ids)
-    await fanouts.reached(session, fanout.record_id, user_ids)
+    await fanouts.reached(session, fanout, user_ids)
     if len(user_ids) < CHUNK:
         await fanouts.finish(session, fanout)
     return reached
@@ -209,6 +225,7 @@ def _delivery(notification: Notification, route: Route, decision: DispatchDecisi
         plugin_id=protocol.plugin_id or "",
         channel_id=channel.channel_id,
         user_id=channel.user_id,
+        destination=channel.destination or "",
         state=state,
         reason=decision.reason,
         detail=decision.detail,

@@ -109,6 +109,30 @@ async def mark_fetched(server: Server, caller: Caller, notification_ids: Sequenc
     await set_read(server, caller, notification_ids=notification_ids, is_read=True, origin_id=None)
 
 
+async def mark_all_read(server: Server, caller: Caller, *, up_to: str, origin_id: str | None) -> Changed:
+    """Mark everything that came up to a position in the caller's inbox as read."""
+
+    async def mark(session: AsyncSession, inbox: Inbox, seq: int, now: datetime) -> int:
+        marked = await notifications.set_all_read(session, inbox.inbox_id, up_to=seq, now=now)
+        inbox.unread_count -= marked
+        return marked
+
+    return await _change_up_to(server, caller, up_to, origin_id, ChangeKind.ALL_READ, mark)
+
+
+async def mark_seen(server: Server, caller: Caller, *, up_to: str, origin_id: str | None) -> Changed:
+    """Say that the caller has seen what came up to a position: the bell was opened, nothing was read."""
+
+    async def mark(session: AsyncSession, inbox: Inbox, seq: int, _now: datetime) -> int:
+        if seq <= inbox.seen_seq:
+            return 0
+        unseen = await notifications.count_after(session, inbox.inbox_id, seq)
+        seen, inbox.unseen_count, inbox.seen_seq = inbox.unseen_count - unseen, unseen, seq
+        return seen
+
+    return await _change_up_to(server, caller, up_to, origin_id, ChangeKind.SEEN, mark)
+
+
 async def delete(server: Server, caller: Caller, *, notification_ids: Sequence[str], origin_id: str | None) -> Changed:
     """Delete notifications; ids that are not the caller's are passed over."""
     access.require(caller, access.PEOPLE)
@@ -214,6 +238,33 @@ async def _change(
     count, touched = await transaction.write(server, caller, work)
     await server.hub.publish(_heads(touched))
     return Changed(count, await _inbox_after(server, caller, touched))
+
+
+async def _change_up_to(
+    server: Server,
+    caller: Caller,
+    up_to: str,
+    origin_id: str | None,
+    kind: ChangeKind,
+    mark: Callable[[AsyncSession, Inbox, int, datetime], Awaitable[int]],
+) -> Changed:
+    """Lock the caller's own inbox, change what lies up to a position, and log it where that was anything."""
+    access.require(caller, access.PEOPLE)
+    position, origin, now = cursors.stream_position(up_to, field="upTo"), checks.origin(origin_id), server.clock()
+
+    async def work(session: AsyncSession) -> tuple[int, Inbox]:
+        found = await inboxes.find(session, own(caller))
+        assert found is not None  # the caller's first write has made it
+        inbox = (await inboxes.lock(session, [found.inbox_id]))[found.inbox_id]
+        seq = cursors.seq_within(inbox, position, field="upTo")
+        count = await mark(session, inbox, seq, now)
+        if count:
+            _log(session, inbox, kind, now, up_to=seq, origin_id=origin)
+        return count, inbox
+
+    count, inbox = await transaction.write(server, caller, work)
+    await server.hub.publish(_heads([inbox]))
+    return Changed(count, state(inbox))
 
 
 async def _inbox_after(server: Server, caller: Caller, touched: Sequence[Inbox]) -> InboxState | None:

@@ -161,7 +161,7 @@ async def push(server: Server, caller: Caller, wanted: Push) -> Pushed:
     checks.json_object(wanted.message, "message")
     protocol_id = checks.identifier(wanted.protocol_id, "protocolId")
     protocol = await _pushable(server, Scope(domain_id), protocol_id)
-    await channel_data.check(server, protocol, wanted.data)
+    address = await channel_data.check(server, protocol, wanted.data)
     now = server.clock()
 
     async def work(session: AsyncSession) -> tuple[Said, Reached]:
@@ -175,7 +175,7 @@ async def push(server: Server, caller: Caller, wanted: Push) -> Pushed:
         record = records.record(content, created_by=caller.user_id, now=now)
         session.add(record)
         await session.flush()
-        delivery = _push_delivery(record, protocol, server.vault.seal(wanted.data))
+        delivery = _push_delivery(record, protocol, server.vault.seal(wanted.data), address.destination)
         await deliveries.enqueue(session, [delivery])
         return Said(record, record.notification_id, 0, 1), Reached([record], deliveries=[delivery])
 
@@ -290,10 +290,14 @@ async def _to_project(session: AsyncSession, content: Content, created_by: str, 
     record = reached.notifications[0]
     of_record = fanout.deliver(record, plan)
     await deliveries.enqueue(session, of_record)
+    waiting = fanout.users_behind_later(plan)
     if len(users) > CHUNK:
-        await fanouts.start(session, _fanout(record), users)
+        waiting[now] = users
+    for due_at, later in waiting.items():
+        await fanouts.start(session, _fanout(record, due_at=due_at), later)
     made = [*of_record, *reached.deliveries]
-    said = Said(record, record.notification_id, len(users), len(made))
+    recipients = len(at_once) + sum(map(len, waiting.values()))
+    said = Said(record, record.notification_id, recipients, len(made))
     return said, Reached(reached.notifications, reached.heads, made)
 
 
@@ -307,7 +311,7 @@ async def _to_domain(session: AsyncSession, content: Content, created_by: str, n
     session.add(record)
     await session.flush()
     if recipients > CHUNK:
-        recipients = await fanouts.start_for_domain(session, _fanout(record))
+        recipients = await fanouts.start_for_domain(session, _fanout(record, due_at=now))
     return Said(record, record.notification_id, recipients, len(reached.deliveries)), reached
 
 
@@ -322,14 +326,14 @@ def _domain(caller: Caller, creation: Creation) -> str:
     return access.domain_of(caller, creation.resource_id)
 
 
-def _fanout(record: Notification) -> Fanout:
+def _fanout(record: Notification, *, due_at: datetime) -> Fanout:
     return Fanout(
         record_id=record.notification_id,
         domain_id=record.domain_id,
         content_id=record.content.content_id,
         project_id=record.project_id,
         created_by=record.created_by,
-        created_at=record.created_at,
+        due_at=due_at,
     )
 
 
@@ -345,7 +349,7 @@ async def _pushable(server: Server, scope: Scope, protocol_id: str) -> Protocol:
     return protocol
 
 
-def _push_delivery(record: Notification, protocol: Protocol, sealed_data: bytes) -> Delivery:
+def _push_delivery(record: Notification, protocol: Protocol, sealed_data: bytes, destination: str | None) -> Delivery:
     return Delivery(
         delivery_id=ids.new(ids.DELIVERY),
         domain_id=record.domain_id,
@@ -354,6 +358,7 @@ def _push_delivery(record: Notification, protocol: Protocol, sealed_data: bytes)
         protocol_id=protocol.protocol_id,
         plugin_id=protocol.plugin_id or "",
         push_data=sealed_data,
+        destination=destination or "",
         next_attempt_at=record.created_at,
         created_by=record.created_by,
         created_at=record.created_at,

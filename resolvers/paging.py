@@ -44,15 +44,16 @@ def bounds(window: Window, order: Order) -> Bounds:
         raise InvalidArgument("Ask for the first or for the last, not for both.", field="last")
     after, before = window.after, window.before
     return Bounds(
-        limit=_size(window.last, "last") if window.last is not None else _size(window.first, "first"),
+        limit=size(window.last, "last") if window.last is not None else size(window.first, "first"),
         after=None if after is None else cursors.list_position(after, order, field="after"),
         before=None if before is None else cursors.list_position(before, order, field="before"),
         backwards=window.last is not None,
     )
 
 
-def _size(asked: int | None, field: str) -> int:
-    size = DEFAULT_PAGE if asked is None else asked
-    if not 0 <= size <= MAX_PAGE:
+def size(asked: int | None, field: str) -> int:
+    """How many rows a call asks for. Raises InvalidArgument."""
+    rows = DEFAULT_PAGE if asked is None else asked
+    if not 0 <= rows <= MAX_PAGE:
         raise InvalidArgument(f"A page has between 0 and {MAX_PAGE} rows.", field=field)
-    return size
+    return rows

@@ -122,12 +122,10 @@ async def _lock(session: AsyncSession, caller: Caller, quota_id: str) -> Quota:
 
 
 async def _lock_protocol(session: AsyncSession, protocol_id: str, scope: Scope) -> None:
-    protocol = await protocols.lock(session, protocol_id, scope)
-    if protocol_id == ids.internal_protocol(scope.domain_id or "") or (
-        protocol is not None and protocol.protocol_type is ProtocolType.INTERNAL
-    ):
-        raise InvalidArgument("Nothing goes through the INTERNAL protocol: it leads to inboxes.", field="protocolId")
-    if protocol is None:
+    protocol = await protocols.find(session, protocol_id, scope)
+    if protocol is not None and protocol.protocol_type is ProtocolType.INTERNAL:
+        raise InvalidArgument("The INTERNAL protocol leads to inboxes, which have no quota.", field="protocolId")
+    if await protocols.lock(session, protocol_id, scope) is None:
         raise NotFound("There is no such protocol.", field="protocolId")
 
 

@@ -24,7 +24,7 @@ TEST_TOPIC = "test"
 MAX_REPLAYED = 1_000  # of one call: it is one transaction
 
 
-async def test_channel(server: Server, caller: Caller, *, channel_id: str, message: Any = None) -> Delivery:
+async def try_channel(server: Server, caller: Caller, *, channel_id: str, message: Any = None) -> Delivery:
     """Send one message through a channel, whatever its schedule, topics and level are."""
     access.require(caller, access.PEOPLE)
     checks.identifier(channel_id, "channelId")
@@ -33,7 +33,7 @@ async def test_channel(server: Server, caller: Caller, *, channel_id: str, messa
 
     async def work(session: AsyncSession) -> Delivery:
         route = _usable(await routing.of_channel(session, channel_id, scope))
-        content = records.content(route[0].domain_id, TEST_TOPIC, message=given or _greeting(route))
+        content = records.content(route[0].domain_id, TEST_TOPIC, message=_greeting(route) if given is None else given)
         record = records.record(content, created_by=caller.user_id, now=now)
         session.add(record)
         await session.flush()

@@ -6,23 +6,23 @@ repeats can make a stream lose its place.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from dispatch.hub import HubClosed, Watch
-from resolvers import access, checks, cursors, inboxes
+from resolvers import access, checks, cursors, inbox_log, inboxes, paging
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, Unavailable
-from storage import changes
+from resolvers.inbox_log import Batch, Event, EventKind
 from storage import inboxes as inbox_rows
 from storage.inboxes import Owner
-from storage.models import Inbox, Notification, NotificationLevel, NotificationType
+from storage.models import Notification, NotificationLevel, NotificationType
 
 BATCH = 100  # changes read at once while a stream catches up
+SYNC_EVERY_SECONDS = 60.0  # so that the cursor of a client whose filter takes nothing moves on
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,6 @@ class StreamFilter:
         )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The next changes of a stream: where they leave it, and the notifications added that still exist, in order."""
-
-    position: StreamCursor
-    added: Sequence[Notification] = ()
-
-
 async def added(
     server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter
 ) -> AsyncGenerator[Notification, None]:
@@ -58,20 +50,64 @@ async def added(
 
     Raises InvalidArgument, CursorExpired, and Unavailable when the server stops.
     """
-    access.require(caller, access.PEOPLE)
-    _check(wanted)
-    owner = inboxes.own(caller)
-    asked = None if after is None else cursors.stream_position(after, field="after")
+    owner, asked = _open(caller, after, wanted)
     with server.hub.watch(owner) as watch:
-        position = await _start(server, owner, asked)
+        position = await inbox_log.start(server, owner, asked)
         while True:
-            batch = await _next(server, owner, position)
-            for row in batch.added:
-                if wanted.takes(row):
-                    yield row
+            batch = await inbox_log.read(server, owner, position, limit=BATCH)
+            for event in batch.events:
+                if event.notification is not None and wanted.takes(event.notification):
+                    yield event.notification
             if batch.position == position:
                 await _more(watch, position)
             position = batch.position
+
+
+async def changed(
+    server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter
+) -> AsyncGenerator[Event, None]:
+    """Every change of the caller's inbox: those after the cursor, or from now on; then live, each once and in order.
+
+    SYNCED comes when all that was missed was told, and from time to time; RESET where the log no longer has it.
+    Raises InvalidArgument, and Unavailable when the server stops.
+    """
+    owner, asked = _open(caller, after, wanted)
+    with server.hub.watch(owner) as watch:
+        position, is_told = None, False
+        while True:
+            try:
+                position = await inbox_log.start(server, owner, asked) if position is None else position
+                batch = await inbox_log.read(server, owner, position, limit=BATCH)
+            except CursorExpired:
+                event = await inbox_log.reset(server, owner)
+                yield event
+                position = event.position
+                continue
+            for event in _taken(batch, wanted):
+                yield event
+            if batch.position != position:
+                position = batch.position
+                continue
+            if not is_told:
+                yield _synced(batch)
+            is_told = await _more_soon(watch, position)
+
+
+async def page(
+    server: Server, caller: Caller, *, after: str, first: int | None
+) -> tuple[list[Event], StreamCursor, bool]:
+    """The next changes after a cursor, where they lead, and whether there are more: the same log for who polls.
+
+    Raises InvalidArgument.
+    """
+    owner, asked = _open(caller, after, StreamFilter())
+    limit = paging.size(first, "first")
+    try:
+        batch = await inbox_log.read(server, owner, await inbox_log.start(server, owner, asked), limit=limit)
+    except CursorExpired:
+        event = await inbox_log.reset(server, owner)
+        return [event], event.position, False
+    return list(batch.events), batch.position, batch.has_more
 
 
 async def check_heads(server: Server) -> None:
@@ -81,10 +117,21 @@ async def check_heads(server: Server) -> None:
             server.hub.wake(await inbox_rows.heads(session, watched))
 
 
-def _check(wanted: StreamFilter) -> None:
+def _open(caller: Caller, after: str | None, wanted: StreamFilter) -> tuple[Owner, StreamCursor | None]:
+    access.require(caller, access.PEOPLE)
     checks.identifiers(list(wanted.topics or []), "filter.topics", longest=checks.MAX_NAME_LENGTH)
     if wanted.project_id is not None:
         checks.identifier(wanted.project_id, "filter.projectId")
+    return inboxes.own(caller), None if after is None else cursors.stream_position(after, field="after")
+
+
+def _taken(batch: Batch, wanted: StreamFilter) -> list[Event]:
+    # What concerns no notification in particular, and removals, are always told.
+    return [event for event in batch.events if event.notification is None or wanted.takes(event.notification)]
+
+
+def _synced(batch: Batch) -> Event:
+    return inbox_log.standing(EventKind.SYNCED, batch.inbox)
 
 
 async def _more(watch: Watch, position: StreamCursor) -> None:
@@ -94,34 +141,11 @@ async def _more(watch: Watch, position: StreamCursor) -> None:
         raise Unavailable("The server is stopping: resume with the last cursor.") from error
 
 
-async def _start(server: Server, owner: Owner, asked: StreamCursor | None) -> StreamCursor:
-    async with server.database.read() as session:
-        inbox = await inbox_rows.find(session, owner)
-    if asked is not None:
-        return _at(inbox, cursors.seq_within(inbox, asked, field="after"))
-    return _at(inbox, 0 if inbox is None else inbox.last_seq)
-
-
-async def _next(server: Server, owner: Owner, position: StreamCursor) -> Batch:
-    async with server.database.read() as session:
-        inbox = await inbox_rows.find(session, owner)
-        if inbox is None:
-            return Batch(position)
-        if position != cursors.BEGINNING and position.generation != inbox.generation:
-            raise CursorExpired("This inbox has started anew: read it again.")
-        return await _read(session, inbox, position)
-
-
-async def _read(session: AsyncSession, inbox: Inbox, position: StreamCursor) -> Batch:
-    log = await changes.after(session, inbox.inbox_id, position.seq, limit=BATCH)
-    if inbox.last_seq > position.seq and (not log or log[0].seq != position.seq + 1):
-        raise CursorExpired("The log no longer reaches back to this cursor: read the inbox again.")
-    if not log:
-        return Batch(position)
-    rows = await changes.notifications_of(session, log)
-    added = [rows[change.notification_id] for change in log if change.notification_id in rows]
-    return Batch(_at(inbox, log[-1].seq), added)
-
-
-def _at(inbox: Inbox | None, seq: int) -> StreamCursor:
-    return cursors.BEGINNING if inbox is None else StreamCursor(inbox.inbox_id, inbox.generation, seq)
+async def _more_soon(watch: Watch, position: StreamCursor) -> bool:
+    """Whether more came before it was time to tell how the inbox stands."""
+    try:
+        async with asyncio.timeout(SYNC_EVERY_SECONDS):
+            await _more(watch, position)
+    except TimeoutError:
+        return False
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from strawberry.schema.config import StrawberryConfig
 
-from schema import scalars
+from schema import event, scalars
 from schema.execution import Schema
 from schema.mutation import Mutation
 from schema.query import Query
@@ -17,5 +17,6 @@ def build() -> Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
+        types=event.EVENTS,  # no field names them: they come as InboxEvent
         config=StrawberryConfig(scalar_map=scalars.MAP),
     )

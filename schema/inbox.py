@@ -15,6 +15,9 @@ from schema.scalars import Cursor
 NotificationIds = Annotated[
     list[ID], argument(description="At most 1,000 ids. Those that are not the caller's are passed over.")
 ]
+UpTo = Annotated[
+    Cursor, argument(description="A stream cursor, so that what came since the caller looked is not touched.")
+]
 OriginId = Annotated[
     str | None,
     argument(description="Any mark of the client's own: the change carries it, so that the client knows its own."),
@@ -84,6 +87,18 @@ class InboxMutation:
             is_read=is_read,
             origin_id=origin_id,
         )
+        return InboxPayload.from_change(changed)
+
+    @strawberry.mutation(description="Mark everything up to a position in the caller's inbox as read.")
+    async def mark_all_read(self, info: Info, up_to: UpTo, origin_id: OriginId = None) -> InboxPayload:
+        changed = await inboxes.mark_all_read(
+            info.context.server, info.context.caller, up_to=up_to, origin_id=origin_id
+        )
+        return InboxPayload.from_change(changed)
+
+    @strawberry.mutation(description="Say that the bell was opened: clears unseenCount, and leaves unreadCount.")
+    async def mark_inbox_seen(self, info: Info, up_to: UpTo, origin_id: OriginId = None) -> InboxPayload:
+        changed = await inboxes.mark_seen(info.context.server, info.context.caller, up_to=up_to, origin_id=origin_id)
         return InboxPayload.from_change(changed)
 
     @strawberry.mutation(description="Delete a notification. Other people's rows and deliveries are not touched.")

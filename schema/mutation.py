@@ -8,8 +8,10 @@ from schema.channel import ChannelMutation
 from schema.inbox import InboxMutation
 from schema.notification import NotificationMutation
 from schema.protocol import ProtocolMutation
+from schema.quota import QuotaMutation
+from schema.steering import SteeringMutation
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation(NotificationMutation, InboxMutation, ProtocolMutation, ChannelMutation):
+class Mutation(NotificationMutation, InboxMutation, SteeringMutation, ProtocolMutation, ChannelMutation, QuotaMutation):
     pass

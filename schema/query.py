@@ -8,16 +8,19 @@ from typing import Annotated, TypeVar
 import strawberry
 from strawberry import ID, argument
 
-from resolvers import channels, deliveries, notifications, protocols
+from resolvers import channels, deliveries, notifications, protocols, quotas
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, PermissionDenied
 from schema.channel import ChannelQuery, ProjectChannel, UserChannel
 from schema.context import Info
+from schema.event import EventQuery
 from schema.inbox import InboxQuery
 from schema.node import Node, parse_global_id
 from schema.notification import Delivery, Notification, NotificationQuery
 from schema.protocol import Protocol, ProtocolQuery
+from schema.quota import Quota, QuotaQuery
+from schema.steering import SteeringQuery
 from schema.viewer import ViewerQuery
 from storage.channels import Kind
 from storage.models import Channel
@@ -27,7 +30,9 @@ Finder = Callable[[Info, str], Awaitable[Node | None]]
 
 
 @strawberry.type(description="Everything that can be asked.")
-class Query(ViewerQuery, InboxQuery, NotificationQuery, ProtocolQuery, ChannelQuery):
+class Query(
+    ViewerQuery, InboxQuery, EventQuery, NotificationQuery, SteeringQuery, ProtocolQuery, ChannelQuery, QuotaQuery
+):
     @strawberry.field(description="Anything by its Relay global id; null when there is none that the caller may see.")
     async def node(self, info: Info, id: Annotated[ID, argument(description="The global id.")]) -> Node | None:
         type_name, raw_id = parse_global_id(id)
@@ -61,4 +66,5 @@ _FINDERS = {
     "Protocol": _finder(protocols.find, Protocol.from_row),
     "ProjectChannel": _finder(_project_channel, ProjectChannel.from_row),
     "UserChannel": _finder(_user_channel, UserChannel.from_row),
+    "Quota": _finder(quotas.find, Quota.from_row),
 }

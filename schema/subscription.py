@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.event import EventSubscription
 from schema.notification import NotificationSubscription
+from schema.steering import SteeringSubscription
 
 
 @strawberry.type(description="Everything that can be watched, over graphql-transport-ws.")
-class Subscription(NotificationSubscription):
+class Subscription(NotificationSubscription, EventSubscription, SteeringSubscription):
     pass

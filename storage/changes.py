@@ -47,3 +47,14 @@ async def notifications_of(session: AsyncSession, changes: Sequence[Change]) -> 
         .where(col(Notification.notification_id).in_(added))
     )
     return {row.notification_id: row for row in await session.exec(statement)}
+
+
+async def existing_of(session: AsyncSession, changes: Sequence[Change]) -> set[str]:
+    """Which of the notifications that these changes marked as read, or unread, still exist."""
+    marked = {
+        marked for change in changes if change.kind is ChangeKind.READ for marked in change.notification_ids or []
+    }
+    if not marked:
+        return set()
+    rows = select(Notification.notification_id).where(col(Notification.notification_id).in_(marked))
+    return set(await session.exec(rows))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import ids, paging
+from storage.engine import among
 from storage.models import Channel, NotificationLevel, ResourceState
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
@@ -64,6 +68,30 @@ async def count(session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter)
 
 async def remove(session: AsyncSession, channel: Channel) -> None:
     await session.exec(delete(Channel).where(col(Channel.channel_id) == channel.channel_id))
+
+
+async def judge(
+    session: AsyncSession, *, worked: Collection[str], failed: Collection[str], now: datetime, patience: timedelta
+) -> Sequence[Channel]:
+    """Note which channels worked and which failed. Those that have only failed for so long are disabled, and returned.
+
+    Most work as they did before: that changes no row and locks none.
+    """
+    channel_id, since = col(Channel.channel_id), col(Channel.failing_since)
+    if worked:
+        await _set(session, among(session, channel_id, sorted(worked)), since.is_not(None), failing_since=None)
+    if not failed:
+        return []
+    await _set(session, among(session, channel_id, sorted(failed)), since.is_(None), failing_since=now)
+    is_enabled = col(Channel.state) == ResourceState.ENABLED
+    given_up = among(session, channel_id, sorted(failed)), since <= now - patience, is_enabled
+    disabled = update(Channel).where(*given_up).values(state=ResourceState.DISABLED).returning(Channel)
+    return (await session.exec(disabled, execution_options={"synchronize_session": False})).scalars().all()
+
+
+async def _set(session: AsyncSession, *where: Any, **values: Any) -> None:
+    statement = update(Channel).where(*where).values(**values)
+    await session.exec(statement, execution_options={"synchronize_session": False})
 
 
 def _one(kind: Kind, channel_id: str, scope: Scope) -> SelectOfScalar[Channel]:

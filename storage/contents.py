@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from storage.engine import among
 from storage.models import Content, Delivery, Fanout, Notification
 
 
@@ -33,15 +34,13 @@ async def drop_unneeded(session: AsyncSession, content_ids: Iterable[int | None]
     if not candidates:
         return
     content_id = col(Content.content_id)
-    await session.exec(
-        select(Content.content_id).where(content_id.in_(candidates)).order_by(content_id).with_for_update()
-    )
+    them = among(session, content_id, candidates)
+    await session.exec(select(Content.content_id).where(them).order_by(content_id).with_for_update())
     needed = (
         exists().where(col(Notification.content_id) == content_id),
         exists().where(col(Fanout.content_id) == content_id),
         exists().where(col(Delivery.content_id) == content_id, OPEN),
     )
     await session.exec(
-        delete(Content).where(content_id.in_(candidates), *(~need for need in needed)),
-        execution_options={"synchronize_session": False},
+        delete(Content).where(them, *(~need for need in needed)), execution_options={"synchronize_session": False}
     )

@@ -1,35 +1,27 @@
-"""Deliveries and their attempts: the queue that workers claim from, and the history that callers read.
-
-Due times and leases are the database's clock, never a process's. No rules: what follows from an outcome is decided
-in `dispatch/`, and arrives here as a `Verdict`.
-"""
+"""Deliveries and their attempts: the history that callers read, and its beginning. The queue is in `storage.queue`."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, TextClause, literal, text
+from sqlalchemy import ColumnElement, literal, text
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import contents, paging
+from storage import contents, paging, usages
 from storage.columns import Text
 from storage.engine import database_time
 from storage.models import (
-    OPEN_STATES,
     Attempt,
-    Channel,
-    Content,
     DecisionReason,
     Delivery,
     DeliveryState,
     Notification,
-    Protocol,
 )
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
@@ -60,29 +52,13 @@ class Filter:
     created_before: datetime | None = None  # exclusive
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """A delivery that is leased to its claimer, with all that sending it takes."""
-
-    delivery: Delivery
-    content: Content | None  # None never, while open deliveries keep their content
-    protocol: Protocol | None  # None: deleted since
-    channel: Channel | None  # None: a push, or deleted since
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Where a delivery goes from SENDING."""
-
-    state: DeliveryState
-    reason: DecisionReason | None = None
-    detail: str | None = None
-    delay: float | None = None  # RETRYING: seconds until it is due again
-    due_at: datetime | None = None  # PENDING: when
-
-
 async def enqueue(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
-    """Add new deliveries. A pending one without `next_attempt_at` is due at once."""
+    """Add new deliveries. A pending one without `next_attempt_at` is due at once.
+
+    One whose plugin names no destination is limited together with those of its channel; a push, of its protocol.
+    """
+    for row in deliveries:
+        row.destination = row.destination or row.channel_id or row.protocol_id
     at_once = [row for row in deliveries if row.state is DeliveryState.PENDING and row.next_attempt_at is None]
     if at_once:
         now = await _time(session)
@@ -90,75 +66,6 @@ async def enqueue(session: AsyncSession, deliveries: Sequence[Delivery]) -> None
             row.next_attempt_at = now
     session.add_all(deliveries)
     await session.flush()
-
-
-async def claim(session: AsyncSession, *, limit: int, lease: float) -> list[Claimed]:
-    """Lease what is due, for `lease` seconds: first what was leased before and not settled, then the longest due.
-
-    What another worker is claiming at the same moment is passed over.
-    """
-    delivery_ids = await _first(session, LEASED, col(Delivery.lease_until), limit)
-    delivery_ids += await _first(session, DUE, col(Delivery.next_attempt_at), limit - len(delivery_ids))
-    if not delivery_ids:
-        return []
-    await _change(
-        session,
-        col(Delivery.delivery_id).in_(delivery_ids),
-        state=DeliveryState.SENDING,
-        attempt_no=Delivery.attempt_no + 1,
-        next_attempt_at=None,
-        lease_until=database_time(timedelta(seconds=lease)),
-    )
-    return await _load(session, delivery_ids)
-
-
-async def renew(session: AsyncSession, leases: Collection[tuple[str, int]], *, lease: float) -> None:
-    """Let these leases (delivery id, attempt number) last for `lease` seconds from now, where they are still held."""
-    for delivery_id, attempt_no in sorted(leases):
-        await _change(session, *_held(delivery_id, attempt_no), lease_until=database_time(timedelta(seconds=lease)))
-
-
-async def release(session: AsyncSession, leases: Collection[tuple[str, int]]) -> None:
-    """Give these leases back: what they are for is due again at once."""
-    await renew(session, leases, lease=0)
-
-
-async def release_all(session: AsyncSession) -> None:
-    """Give every lease back: for the start of the only process that there is."""
-    await _change(session, LEASED, lease_until=database_time())
-
-
-async def record(
-    session: AsyncSession, delivery: Delivery, verdict: Verdict, *, attempt: Attempt | None, now: datetime
-) -> bool:
-    """Move a claimed delivery on, with the attempt that led there. False, and nothing, where the lease was lost."""
-    held = select(Delivery).where(*_held(delivery.delivery_id, delivery.attempt_no)).with_for_update()
-    row = (await session.exec(held)).first()
-    if row is None:
-        return False
-    if verdict.state not in (DeliveryState.DELIVERED, DeliveryState.DEAD) and row.reason in WITHDRAWN:
-        verdict = Verdict(DeliveryState.SKIPPED, row.reason)
-    if attempt is not None:
-        session.add(attempt)
-        row.attempt_count += 1
-    row.state, row.reason, row.detail, row.lease_until = verdict.state, verdict.reason, verdict.detail, None
-    row.next_attempt_at = verdict.due_at
-    if verdict.delay is not None:
-        row.next_attempt_at = await _time(session) + timedelta(seconds=verdict.delay)
-    if verdict.state not in OPEN_STATES:
-        row.finished_at = now
-    await session.flush()
-    if verdict.state not in OPEN_STATES:
-        await contents.drop_unneeded(session, [row.content_id])
-    return True
-
-
-async def next_due(session: AsyncSession) -> float | None:
-    """Seconds until `claim` has something to do; None: nothing is waiting."""
-    due = await _soonest(session, DUE, col(Delivery.next_attempt_at))
-    leased = await _soonest(session, LEASED, col(Delivery.lease_until))
-    times = [moment for moment in (due, leased) if moment is not None]
-    return max(0.0, (min(times) - await _time(session)).total_seconds()) if times else None
 
 
 async def skip_open(
@@ -179,7 +86,18 @@ async def skip_open(
     options = {"synchronize_session": False, "populate_existing": True}
     ended = (await session.exec(skipped, execution_options=options)).scalars().all()
     await contents.drop_unneeded(session, [row.content_id for row in ended])
+    await uncount(session, ended)
     return ended
+
+
+async def uncount(session: AsyncSession, ended: Sequence[Delivery]) -> None:
+    """Give back what these deliveries, which ended before they were delivered, took of their protocols' quotas."""
+    counted = Counter((row.protocol_id, row.counted_on) for row in ended if row.counted_on is not None)
+    for (protocol_id, day), number in sorted(counted.items()):
+        await usages.give_back(session, protocol_id, day, failed=False, number=number)
+    for row in ended:
+        row.counted_on = None
+    await session.flush()
 
 
 async def find(session: AsyncSession, delivery_id: str, scope: Scope) -> Delivery | None:
@@ -226,28 +144,6 @@ async def attempts(session: AsyncSession, delivery_ids: Collection[str]) -> dict
     return by_delivery
 
 
-async def _first(session: AsyncSession, where: TextClause, due: Any, limit: int) -> list[str]:
-    # The time as a subquery: it is then asked once and bounds the index, rather than checked row by row.
-    now = select(database_time()).scalar_subquery()
-    statement = select(Delivery.delivery_id).where(where, due <= now).order_by(due).limit(limit)
-    return list(await session.exec(statement.with_for_update(skip_locked=True)))
-
-
-async def _load(session: AsyncSession, delivery_ids: Collection[str]) -> list[Claimed]:
-    statement = (
-        select(Delivery, Content, Protocol, Channel)
-        .outerjoin(Content, col(Content.content_id) == col(Delivery.content_id))
-        .outerjoin(Protocol, col(Protocol.protocol_id) == col(Delivery.protocol_id))
-        .outerjoin(Channel, col(Channel.channel_id) == col(Delivery.channel_id))
-        .where(col(Delivery.delivery_id).in_(delivery_ids))
-    )
-    return [Claimed(*row) for row in await session.exec(statement)]
-
-
-async def _soonest(session: AsyncSession, where: TextClause, due: Any) -> datetime | None:
-    return (await session.exec(select(due).where(where).order_by(due).limit(1))).first()
-
-
 async def _change(session: AsyncSession, *where: Any, **values: Any) -> None:
     statement = update(Delivery).where(*where).values(**values)
     await session.exec(statement, execution_options={"synchronize_session": False})
@@ -256,10 +152,6 @@ async def _change(session: AsyncSession, *where: Any, **values: Any) -> None:
 async def _time(session: AsyncSession) -> datetime:
     moment: datetime = (await session.exec(select(database_time()))).one()
     return moment
-
-
-def _held(delivery_id: str, attempt_no: int) -> list[Any]:
-    return [col(Delivery.delivery_id) == delivery_id, col(Delivery.attempt_no) == attempt_no, LEASED]
 
 
 def _rows(scope: Scope) -> SelectOfScalar[Delivery]:

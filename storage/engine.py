@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Float,
+    String,
+    bindparam,
+    event,
+    func,
+    literal,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -185,22 +197,35 @@ def insert(session: AsyncSession, model: type[SQLModel]) -> postgresql.Insert | 
     return sqlite.insert(model)
 
 
+def among(session: AsyncSession, column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+    """Whether the column is one of these values, as a statement that is the same text for any number of them.
+
+    `IN` is another text for each number: it would be prepared anew for nearly every batch.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        array = bindparam(None, list(values), postgresql.ARRAY(column.type), unique=True)
+        return cast(ColumnElement[bool], column == func.any(array))
+    each = func.json_each(bindparam(None, _dumps(list(values)), String, unique=True)).table_valued("value")
+    return cast(ColumnElement[bool], column.in_(select(each.c.value)))
+
+
 class database_time(FunctionElement[Any]):
     """The database's clock, `offset` from now: leases and due times compare with no other clock."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
-        self.seconds = offset.total_seconds()
-        super().__init__()
+        super().__init__(literal(round(offset.total_seconds(), 3), Float))
 
 
 @compiles(database_time, "sqlite")
-def _sqlite_time(element: database_time, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{element.seconds:+.3f} seconds')"
+def _sqlite_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', {seconds} || ' seconds')"
 
 
 @compiles(database_time, "postgresql")
-def _postgres_time(element: database_time, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"(statement_timestamp() + interval '{element.seconds:.3f} seconds')"
+def _postgres_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"(clock_timestamp() + {seconds} * interval '1 second')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import literal
 from sqlalchemy.orm import joinedload
@@ -15,38 +16,39 @@ from storage.models import Fanout, FanoutRecipient, Inbox, InboxKind
 
 
 async def start(session: AsyncSession, fanout: Fanout, user_ids: Sequence[str]) -> None:
-    """Keep these recipients for later chunks."""
+    """Keep these recipients for later."""
     session.add(fanout)
     await session.flush()
-    session.add_all(FanoutRecipient(record_id=fanout.record_id, user_id=user_id) for user_id in user_ids)
+    session.add_all(FanoutRecipient(fanout_id=fanout.fanout_id, user_id=user_id) for user_id in user_ids)
 
 
 async def start_for_domain(session: AsyncSession, fanout: Fanout) -> int:
-    """Keep every known user of the domain for later chunks; how many they are."""
+    """Keep every known user of the domain for later; how many they are."""
     session.add(fanout)
     await session.flush()
-    users = select(literal(fanout.record_id), Inbox.owner_id).where(
+    users = select(literal(fanout.fanout_id), Inbox.owner_id).where(
         Inbox.domain_id == fanout.domain_id, Inbox.kind == InboxKind.USER
     )
-    await session.exec(insert(session, FanoutRecipient).from_select(["record_id", "user_id"], users))
-    mine = select(func.count()).select_from(FanoutRecipient).where(FanoutRecipient.record_id == fanout.record_id)
+    await session.exec(insert(session, FanoutRecipient).from_select(["fanout_id", "user_id"], users))
+    mine = select(func.count()).select_from(FanoutRecipient).where(FanoutRecipient.fanout_id == fanout.fanout_id)
     return (await session.exec(mine)).one()
 
 
-async def take(session: AsyncSession) -> Fanout | None:
-    """A fan-out that no other process works on now, with its content, locked."""
-    waiting = select(Fanout).options(joinedload(Fanout.content, innerjoin=True)).limit(1)  # type: ignore[arg-type]
-    return (await session.exec(waiting.with_for_update(skip_locked=True, of=Fanout))).first()
+async def take(session: AsyncSession, *, now: datetime) -> Fanout | None:
+    """The fan-out that has been due for longest and that nobody else works on, with its content; locked."""
+    due = select(Fanout).where(col(Fanout.due_at) <= now).order_by(col(Fanout.due_at)).limit(1)
+    with_content = due.options(joinedload(Fanout.content, innerjoin=True))  # type: ignore[arg-type]
+    return (await session.exec(with_content.with_for_update(skip_locked=True, of=Fanout))).first()
 
 
-async def next_users(session: AsyncSession, record_id: str, *, limit: int) -> list[str]:
-    recipients = select(FanoutRecipient.user_id).where(FanoutRecipient.record_id == record_id)
+async def next_users(session: AsyncSession, fanout: Fanout, *, limit: int) -> list[str]:
+    recipients = select(FanoutRecipient.user_id).where(FanoutRecipient.fanout_id == fanout.fanout_id)
     return list(await session.exec(recipients.order_by(col(FanoutRecipient.user_id)).limit(limit)))
 
 
-async def reached(session: AsyncSession, record_id: str, user_ids: Sequence[str]) -> None:
+async def reached(session: AsyncSession, fanout: Fanout, user_ids: Sequence[str]) -> None:
     """Forget these recipients: their rows are in this transaction."""
-    where = (col(FanoutRecipient.record_id) == record_id, col(FanoutRecipient.user_id).in_(user_ids))
+    where = (col(FanoutRecipient.fanout_id) == fanout.fanout_id, col(FanoutRecipient.user_id).in_(user_ids))
     await session.exec(delete(FanoutRecipient).where(*where))
 
 

@@ -188,6 +188,8 @@ class Notification(SQLModel, table=True):
             sqlite_where=text("user_id IS NULL"),
             postgresql_where=text("user_id IS NULL"),
         ),
+        # an inbox's rows up to a position, or after one
+        Index("notification_by_inbox", "inbox_id", "seq"),
         # is this content still needed?
         Index("notification_by_content", "content_id"),
     )
@@ -247,14 +249,20 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 class Fanout(SQLModel, table=True):
-    """A create whose recipients are still being reached, chunk by chunk. Gone when done."""
+    """Recipients of a create who are reached later, chunk by chunk. Gone when done."""
 
-    record_id: str = Field(primary_key=True, sa_type=Text)
+    __table_args__ = (
+        # which one is due?
+        Index("fanout_due", "due_at"),
+    )
+
+    fanout_id: int = Field(default=None, primary_key=True, sa_type=Number)
+    record_id: str = Field(sa_type=Text)
     domain_id: str = Field(sa_type=Text)
     content_id: int = Field(sa_type=Number, sa_column_args=[ForeignKey("content.content_id")])
     project_id: str | None = Field(default=None, sa_type=Text)
     created_by: str = Field(sa_type=Text)
-    created_at: datetime = Field(sa_type=UtcDateTime)
+    due_at: datetime = Field(sa_type=UtcDateTime)  # later than its create only for channels that defer
 
     content: Content = Relationship(sa_relationship_kwargs={"lazy": "raise"})
 
@@ -265,7 +273,7 @@ class FanoutRecipient(SQLModel, table=True):
     __tablename__ = "fanout_recipient"
     __table_args__ = {"sqlite_with_rowid": False}
 
-    record_id: str = Field(primary_key=True, sa_type=Text, sa_column_args=[ForeignKey("fanout.record_id")])
+    fanout_id: int = Field(primary_key=True, sa_type=Number, sa_column_args=[ForeignKey("fanout.fanout_id")])
     user_id: str = Field(primary_key=True, sa_type=Text)
 
 
@@ -361,6 +369,14 @@ class Delivery(SQLModel, table=True):
         # claim: what is due; the finished ones are not in it, so claims cost the same among millions of them
         Index(
             "delivery_due",
+            "next_attempt_at",
+            sqlite_where=text("state IN ('PENDING', 'RETRYING')"),
+            postgresql_where=text("state IN ('PENDING', 'RETRYING')"),
+        ),
+        # claim: what is due elsewhere, where thousands are due for destinations that are full
+        Index(
+            "delivery_due_by_destination",
+            "destination",
             "next_attempt_at",
             sqlite_where=text("state IN ('PENDING', 'RETRYING')"),
             postgresql_where=text("state IN ('PENDING', 'RETRYING')"),

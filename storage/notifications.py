@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, text
+from sqlalchemy import Boolean, ColumnElement, literal_column
 from sqlalchemy.orm import contains_eager
-from sqlmodel import col, delete, select, update
+from sqlmodel import col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -16,6 +16,10 @@ from storage import paging
 from storage.models import Content, Inbox, Notification, NotificationLevel, NotificationType
 from storage.paging import Bounds, Order, Page, SortKey
 from storage.scope import Scope
+
+# Spelled as the partial index spells it: neither engine recognises `is_read = false` as the same.
+READ: ColumnElement[bool] = literal_column("notification.is_read", Boolean)
+UNREAD: ColumnElement[bool] = literal_column("NOT notification.is_read", Boolean)
 
 # What a list can be ordered by; `notification_id` makes every order total.
 CREATED_AT = paging.key("CREATED_AT", Notification.created_at, lambda row: row.created_at)
@@ -80,6 +84,23 @@ async def set_read(
     return (await session.exec(statement)).scalars().all()
 
 
+async def set_all_read(session: AsyncSession, inbox_id: int, *, up_to: int, now: datetime) -> int:
+    """Mark an inbox's rows up to a sequence number that were unread; how many that were."""
+    statement = (
+        update(Notification)
+        .where(col(Notification.inbox_id) == inbox_id, col(Notification.seq) <= up_to, UNREAD)
+        .values(is_read=True, read_at=now)
+    )
+    marked = await session.exec(statement, execution_options={"synchronize_session": False})
+    return marked.rowcount
+
+
+async def count_after(session: AsyncSession, inbox_id: int, seq: int) -> int:
+    """How many of an inbox's rows came after a sequence number."""
+    statement = select(func.count()).select_from(Notification)
+    return (await session.exec(statement.where(Notification.inbox_id == inbox_id, col(Notification.seq) > seq))).one()
+
+
 async def remove(session: AsyncSession, notification_ids: Collection[str], scope: Scope) -> Sequence[Notification]:
     """Delete these rows; those that were there are returned. The caller keeps counts, log and contents right."""
     return await _delete(session, *_within(scope), col(Notification.notification_id).in_(notification_ids))
@@ -132,8 +153,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     ]
     conditions += [col(column) == value for column, value in equals.items() if value is not None]
     if wanted.is_read is not None:
-        # Spelled as the partial index spells it: neither engine recognises `is_read = false` as the same.
-        conditions.append(text("notification.is_read" if wanted.is_read else "NOT notification.is_read"))  # type: ignore[arg-type]
+        conditions.append(READ if wanted.is_read else UNREAD)
     if wanted.created_after is not None:
         conditions.append(col(Notification.created_at) > wanted.created_after)
     if wanted.created_before is not None:

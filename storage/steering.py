@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlmodel import col, exists, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import contents, deliveries, states, usages
+from storage import contents, deliveries, states
 from storage.deliveries import Filter
 from storage.engine import database_time
 from storage.models import Content, DecisionReason, Delivery, DeliveryState
@@ -77,8 +77,6 @@ async def withdraw(session: AsyncSession, row: Delivery, *, now: datetime) -> No
     assert row.state in states.WAITING
     row.state, row.reason, row.detail = DeliveryState.SKIPPED, DecisionReason.CANCELLED, None
     row.next_attempt_at, row.finished_at = None, now
-    if row.counted_on is not None:
-        await usages.give_back(session, row.protocol_id, row.counted_on, failed=False)
-        row.counted_on = None
     await session.flush()
     await contents.drop_unneeded(session, [row.content_id])
+    await deliveries.uncount(session, [row])

@@ -66,11 +66,11 @@ async def reserve(session: AsyncSession, protocol_id: str, domain_id: str, date:
     return granted
 
 
-async def give_back(session: AsyncSession, protocol_id: str, date: str, *, failed: bool) -> None:
-    """Take one delivery out of what it was counted on; one that `failed` is counted as such."""
-    fewer = case((col(NotificationUsage.count) > 0, col(NotificationUsage.count) - 1), else_=0)
+async def give_back(session: AsyncSession, protocol_id: str, date: str, *, failed: bool, number: int = 1) -> None:
+    """Take deliveries out of the day that they were counted on; those that `failed` are counted as such."""
+    fewer = case((col(NotificationUsage.count) > number, col(NotificationUsage.count) - number), else_=0)
     of_day = (col(NotificationUsage.protocol_id) == protocol_id, col(NotificationUsage.date) == date)
-    changed = {"count": fewer, "fail_count": col(NotificationUsage.fail_count) + int(failed)}
+    changed = {"count": fewer, "fail_count": col(NotificationUsage.fail_count) + number * int(failed)}
     statement = update(NotificationUsage).where(*of_day).values(**changed)
     await session.exec(statement, execution_options={"synchronize_session": False})
 
@@ -113,13 +113,14 @@ async def _count(session: AsyncSession, protocol_id: str, domain_id: str, date: 
 
 
 async def _used(session: AsyncSession, protocol_ids: Collection[str], date: str) -> dict[str, _Used]:
-    count, month = col(NotificationUsage.count), date[: len("2026-01")]
-    of_day = func.sum(case((col(NotificationUsage.date) == date, count), else_=0))
+    count, on, month = col(NotificationUsage.count), col(NotificationUsage.date), date[: len("2026-01")]
+    of_day = func.sum(case((on == date, count), else_=0))
     statement = (
         select(NotificationUsage.protocol_id, of_day, func.sum(count))
         .where(
             col(NotificationUsage.protocol_id).in_(protocol_ids),
-            col(NotificationUsage.date).between(f"{month}-01", f"{month}-31"),
+            on >= f"{month}-01",
+            on <= f"{month}-31",
         )
         .group_by(col(NotificationUsage.protocol_id))
     )

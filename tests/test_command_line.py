@@ -54,7 +54,7 @@ def status(url: str) -> tuple[int, str]:
 def test_without_a_command_it_names_them_all() -> None:
     said = CliRunner().invoke(main.cli, []).output
 
-    assert COMMANDS == ["export-schema", "migrate", "serve", "token"]
+    assert COMMANDS == ["export-schema", "migrate", "serve", "token", "worker"]
     assert all(re.search(rf"^│ {command} +\S", said, re.MULTILINE) for command in COMMANDS)
 
 
@@ -157,6 +157,20 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 
     assert sentence.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use")
     assert "TOCSIN_PORT" in sentence
+
+
+def test_a_second_server_on_an_embedded_database_is_refused(serve: Callable[..., ServerProcess]) -> None:
+    server = serve()
+
+    sentence = complaint(run(server.folder, "serve"))
+
+    assert sentence.startswith(f"A server runs on {server.folder} already.")
+
+
+def test_a_key_file_that_holds_no_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "encryption.key").write_text("garbage")
+
+    assert "encryption.key is not a key" in complaint(run(tmp_path, "serve"))
 
 
 @pytest.mark.parametrize("command", [["serve"], ["migrate"], token_arguments()], ids=lambda command: command[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from storage.models import AttemptOutcome, NotificationLevel, NotificationType
 
@@ -63,6 +63,7 @@ class Result:
     status_code: int | None = None
     error: str | None = None
     response_excerpt: str | None = None
+    retry_after: float | None = None  # seconds that the far side asks to be left alone
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,11 @@ class Plugin(Protocol):
 
     async def dispatch(self, request: DispatchRequest) -> Result:
         """Deliver one message. The worker sets the deadline; expected failures are results, not exceptions."""
+
+
+@runtime_checkable
+class Addressing(Protocol):
+    """What a plugin may offer beside: deliveries to one destination are limited together, whatever their channels."""
+
+    def destination(self, channel_data: JsonObject) -> str:
+        """A name for where this data leads, without anything secret. Called with data that meets the schema."""

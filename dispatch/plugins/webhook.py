@@ -5,21 +5,25 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import ssl
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
-import httpx
 import orjson
+from yarl import URL
 
-from dispatch.network import Answer, Blocked, Network
+from dispatch.network import Answer, Blocked, Malformed, Network, NoAnswer, TimedOut
 from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification
 from storage.models import AttemptOutcome
 
 # The receiver says that it will never take this. Others, 404 among them, are seen while a receiver is being deployed.
 FINAL_STATUSES = frozenset({401, 403, 410})
 SUCCESS = range(200, 300)
+OUTCOMES = {
+    Blocked: AttemptOutcome.BLOCKED,
+    TimedOut: AttemptOutcome.TIMEOUT,
+    Malformed: AttemptOutcome.REFUSED,
+}
+LONGEST_WAIT = 1e9  # seconds: what a receiver asks for is a wish, and a number of any length
 
 MAX_URL_LENGTH = 2_048
 MAX_HEADERS = 32
@@ -102,19 +106,21 @@ class Webhook:
     async def verify(self, options: JsonObject, secret_data: JsonObject) -> Verification:
         return Verification(ok=True)  # the protocol holds nothing: the address is the channel's
 
+    def destination(self, channel_data: JsonObject) -> str:
+        """What is limited together: the host and the port, whatever the path."""
+        try:
+            url = URL(channel_data["url"])
+            return f"{url.raw_host}:{url.port}"
+        except ValueError:  # refused when it is sent
+            return ""
+
     async def dispatch(self, request: DispatchRequest) -> Result:
         url: str = request.channel_data["url"]
         try:
             answer = await self._network.post(url, headers=_headers(request), content=_body(request))
-        except Blocked as blocked:
-            return Result(AttemptOutcome.BLOCKED, error=str(blocked))
-        except httpx.TimeoutException:
-            return Result(AttemptOutcome.TIMEOUT, error="No answer came in time.")
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError):
-            return Result(AttemptOutcome.REFUSED, error="The channel's address or one of its headers is not valid.")
-        except httpx.HTTPError as error:
-            return Result(AttemptOutcome.RETRY, error=f"The request failed: {_reason(error)}.")
-        return _judged(answer)
+        except NoAnswer as failure:
+            return Result(OUTCOMES.get(type(failure), AttemptOutcome.RETRY), error=str(failure))
+        return _judged(answer, request.envelope.attempted_at)
 
 
 def _headers(request: DispatchRequest) -> dict[str, str]:
@@ -146,26 +152,28 @@ def _instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _judged(answer: Answer) -> Result:
+def _judged(answer: Answer, now: datetime) -> Result:
     excerpt = answer.body.decode(errors="replace") or None
     status = answer.status_code
     if status in SUCCESS:
         return Result(AttemptOutcome.OK, status_code=status, response_excerpt=excerpt)
-    outcome = AttemptOutcome.REFUSED if status in FINAL_STATUSES else AttemptOutcome.RETRY
-    return Result(outcome, status_code=status, error=f"The receiver answered {status}.", response_excerpt=excerpt)
+    return Result(
+        AttemptOutcome.REFUSED if status in FINAL_STATUSES else AttemptOutcome.RETRY,
+        status_code=status,
+        error=f"The receiver answered {status}.",
+        response_excerpt=excerpt,
+        retry_after=_seconds(answer.retry_after, now),
+    )
 
 
-def _reason(error: BaseException | None) -> str:
-    """What the system or TLS said underneath: the client's own texts may hold the address."""
-    cause = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause.verify_message
-        if isinstance(cause, ssl.SSLError):
-            return (cause.reason or "TLS failed").replace("_", " ").lower()
-        if isinstance(cause, socket.gaierror):
-            return "the name cannot be resolved"
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno)
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
+def _seconds(retry_after: str | None, now: datetime) -> float | None:
+    """How long the receiver asks to be left alone: seconds, or until a date. None where it says neither."""
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdecimal():
+        return min(float(retry_after), LONGEST_WAIT)
+    try:
+        then = parsedate_to_datetime(retry_after)
+        return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())
+    except (ValueError, OverflowError):
+        return None

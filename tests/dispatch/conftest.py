@@ -31,6 +31,7 @@ class WatchedDatabase(Database):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._committed = asyncio.Condition()
+        self.writes = 0
         self._lost = 0
         self._lost_one = asyncio.Event()
 
@@ -49,6 +50,7 @@ class WatchedDatabase(Database):
             self._lost -= 1
             self._lost_one.set()
             raise DatabaseUnavailable("The database does not answer.")
+        self.writes += 1
         result = await super().write(work)
         async with self._committed:
             self._committed.notify_all()
@@ -96,15 +98,16 @@ async def start_worker(
     """Starts workers with quick retries, and the webhook plugin unless the test brings its own."""
     workers: list[Worker] = []
 
-    def start(*, plugins: Mapping[str, Plugin] | None = None, monotonic: Any = None, **settings: Any) -> Worker:
+    def start(*, plugins: Mapping[str, Plugin] | None = None, **options: Any) -> Worker:
+        given = {name: options.pop(name) for name in ("monotonic", "announce", "alert") if name in options}
         quick = {"timeout": PATIENCE, "retry_schedule": (0.01, 0.01), "breather": 0.0}
         worker = Worker(
             watched,
             vault,
             plugins={"webhook": Webhook(network)} if plugins is None else plugins,
             clock=clock,
-            settings=WorkerSettings(**{**quick, **settings}),
-            **({"monotonic": monotonic} if monotonic else {}),
+            settings=WorkerSettings(**{**quick, **options}),
+            **given,
         )
         worker.start()
         workers.append(worker)

@@ -19,7 +19,9 @@ from storage.models import (
     NotificationType,
     Protocol,
     ProtocolType,
+    Quota,
 )
+from storage.queue import Leased
 
 SATURDAY_EVENING = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
 
@@ -87,6 +89,16 @@ def delivery(said: Content, through: Protocol, **fields: Any) -> Delivery:
     return Delivery(**{**defaults, **fields})
 
 
+def quota(of: Protocol, **limits: int) -> Quota:
+    return Quota(
+        quota_id=ids.new(ids.QUOTA),
+        domain_id=of.domain_id,
+        protocol_id=of.protocol_id,
+        created_at=SATURDAY_EVENING,
+        **limits,
+    )
+
+
 async def store(database: Database, *rows: Any) -> None:
     """Add rows in the order given."""
 
@@ -102,7 +114,7 @@ async def enqueue(database: Database, *rows: Delivery) -> None:
     await database.write(lambda session: deliveries.enqueue(session, rows))
 
 
-async def reload(database: Database, row: Delivery) -> Delivery:
+async def reload(database: Database, row: Delivery | Leased) -> Delivery:
     """The row as it is in the database now."""
     async with database.read() as session:
         found = await session.get(Delivery, row.delivery_id)

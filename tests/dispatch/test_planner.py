@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -248,3 +249,59 @@ def test_a_reason_is_given_exactly_where_something_is_not_sent_now(
     for decision in planner.plan(topic=topic, level=level, channels=routes, now=now):
         assert (decision.reason is None) is (decision.decision is Decision.SEND)
         assert (decision.defer_until is not None) is (decision.decision is Decision.DEFER)
+
+
+def plan_many(
+    routes: list[tuple[Channel, Protocol]], remaining: dict[str, int], *, topic: str = "monitoring.alert"
+) -> list[DispatchDecision]:
+    return planner.plan(
+        topic=topic, level=NotificationLevel.ALL, channels=routes, now=SATURDAY_EVENING, remaining=remaining
+    )
+
+
+def test_what_goes_beyond_a_quota_is_held_in_the_order_of_the_channels() -> None:
+    tight, free = protocol(), protocol()
+    routes = [(channel(), through) for through in (tight, free, tight, tight, free)]
+
+    decisions = plan_many(routes, {tight.protocol_id: 2})
+
+    assert [each.reason for each in decisions] == [None, None, None, DecisionReason.QUOTA, None]
+    assert decisions[3].decision is Decision.SKIP
+    assert decisions[3].delivery_state is DeliveryState.SKIPPED
+    assert decisions[3].detail
+
+
+def test_only_what_is_sent_now_takes_from_a_quota() -> None:
+    tight = protocol()
+    deferring = Schedule((DayOfWeek.MON,), "09:00", "18:00", off_hours=OffHours.DEFER)
+    routes = [
+        (channel(schedule=deferring.to_json()), tight),
+        (channel(topics=[]), tight),
+        (channel(state=ResourceState.DISABLED), tight),
+        (channel(), tight),
+    ]
+
+    decisions = plan_many(routes, {tight.protocol_id: 1})
+
+    assert [each.decision for each in decisions] == [Decision.DEFER, Decision.SKIP, Decision.SKIP, Decision.SEND]
+
+
+@given(st.lists(st.sampled_from("abc")), st.dictionaries(st.sampled_from("ab"), st.integers(0, 5)))
+def test_a_quota_is_used_up_and_never_overdrawn(ways: list[str], remaining: dict[str, int]) -> None:
+    protocols = {name: protocol(protocol_id=name) for name in "abc"}
+    decisions = plan_many([(channel(), protocols[way]) for way in ways], remaining)
+
+    for name, wanted in Counter(ways).items():
+        sent = sum(each.decision is Decision.SEND for each in decisions if each.protocol_id == name)
+        assert sent == min(wanted, remaining.get(name, wanted))
+
+
+@given(st.lists(st.sampled_from("abc")), st.dictionaries(st.sampled_from("ab"), st.integers(0, 5)), st.integers(0, 9))
+def test_planning_in_two_parts_decides_the_same(ways: list[str], remaining: dict[str, int], cut: int) -> None:
+    protocols = {name: protocol(protocol_id=name) for name in "abc"}
+    routes = [(channel(), protocols[way]) for way in ways]
+
+    first = plan_many(routes[:cut], remaining)
+    second = plan_many(routes[cut:], planner.left(remaining, first))
+
+    assert first + second == plan_many(routes, remaining)

@@ -15,11 +15,11 @@ from dispatch.network import Network
 from dispatch.plugins import DispatchRequest, Envelope, JsonObject, Plugin, registry, schemas
 from dispatch.plugins.log import Log
 from dispatch.plugins.schemas import SchemaViolation
-from dispatch.plugins.webhook import DATA_SCHEMA, RESERVED_HEADERS, Webhook
+from dispatch.plugins.webhook import DATA_SCHEMA, LONGEST_WAIT, RESERVED_HEADERS, Webhook
 from storage.models import AttemptOutcome, NotificationLevel, NotificationType
 from tests.dispatch import tls
 from tests.dispatch.rows import SATURDAY_EVENING
-from tests.sink import PATIENCE, Sink
+from tests.sink import PATIENCE, Answer, Sink
 
 URL = "https://hooks.test/abc"
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -177,7 +177,7 @@ class TestWebhook:
             result = await Webhook(network).dispatch(request({"url": url}))
 
             assert result.outcome is AttemptOutcome.REFUSED, url
-            assert result.error == "The channel's address or one of its headers is not valid."
+            assert result.error == "The address or one of the headers is not valid."
 
     async def test_a_header_that_http_does_not_allow_is_refused(self, network: Network, sink: Sink) -> None:
         result = await Webhook(network).dispatch(request({"url": sink.url(), "headers": {"x": "a\r\nhost: evil"}}))
@@ -217,6 +217,43 @@ class TestWebhook:
         await network.close()
 
         assert result.outcome is AttemptOutcome.TIMEOUT
+
+    @pytest.mark.parametrize(
+        ("said", "seconds"),
+        [
+            ("120", 120.0),
+            ("0", 0.0),
+            ("Sat, 31 Jan 2026 17:13:40 GMT", 59.01),
+            ("Sat, 31 Jan 2026 17:12:00 GMT", 0.0),
+            ("9" * 400, LONGEST_WAIT),
+            ("-5", None),
+            ("soon", None),
+            ("Sat, 99 Jan 2026 17:13:40 GMT", None),
+            ("", None),
+        ],
+    )
+    async def test_when_a_receiver_wants_to_be_asked_again_is_told(
+        self, network: Network, sink: Sink, said: str, seconds: float | None
+    ) -> None:
+        sink.otherwise = Answer(429, headers={"retry-after": said})
+        result = await Webhook(network).dispatch(request({"url": sink.url()}))
+
+        assert result.outcome is AttemptOutcome.RETRY
+        assert result.retry_after == pytest.approx(seconds)
+
+    @pytest.mark.parametrize(
+        ("url", "destination"),
+        [
+            ("https://hooks.test/a?b=c", "hooks.test:443"),
+            ("http://Hooks.Test:8080/other", "hooks.test:8080"),
+            ("https://user:secret@hooks.test", "hooks.test:443"),
+            ("http://[::1]:99999/", ""),
+        ],
+    )
+    def test_what_goes_to_one_host_and_port_is_limited_together(
+        self, network: Network, url: str, destination: str
+    ) -> None:
+        assert Webhook(network).destination({"url": url}) == destination
 
 
 class TestDiscovery:

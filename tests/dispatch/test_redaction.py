@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatch import redaction
+from dispatch.redaction import Redactor
 from storage.secrets import MASK
 
 SECRETS = [
@@ -34,7 +35,7 @@ SECRETS = [
     ],
 )
 def test_a_secret_is_masked_however_it_comes_back(spelled: str) -> None:
-    redacted = redaction.redact(f"You sent <{spelled}>, thank you.", SECRETS)
+    redacted = Redactor(SECRETS).redact(f"You sent <{spelled}>, thank you.")
 
     assert redacted.startswith("You sent <")
     assert redacted.endswith(">, thank you.")
@@ -43,11 +44,11 @@ def test_a_secret_is_masked_however_it_comes_back(spelled: str) -> None:
 
 
 def test_a_text_without_secrets_stays_as_it_is() -> None:
-    assert redaction.redact("Internal Server Error", SECRETS) == "Internal Server Error"
+    assert Redactor(SECRETS).redact("Internal Server Error") == "Internal Server Error"
 
 
 def test_what_is_too_short_to_be_a_secret_blanks_out_no_words() -> None:
-    assert redaction.redact("a b to", ["a", "to"]) == "a b to"
+    assert Redactor(["a", "to"]).redact("a b to") == "a b to"
 
 
 def test_every_string_and_number_of_a_value_is_found() -> None:
@@ -58,7 +59,7 @@ def test_every_string_and_number_of_a_value_is_found() -> None:
 
 @given(st.text(), st.lists(st.text(min_size=4)))
 def test_no_secret_is_left(text: str, secrets: list[str]) -> None:
-    redacted = redaction.redact(text + "".join(secrets), secrets)
+    redacted = Redactor(secrets).redact(text + "".join(secrets))
 
     for secret in secrets:
         assert secret not in redacted.replace(MASK, "\0")

@@ -67,3 +67,17 @@ def test_one_that_is_too_slow_or_too_busy_gets_a_breather(
 def test_the_breather_is_a_minute_also_where_retries_are_quick() -> None:
     assert retry.next_delay(AttemptOutcome.TIMEOUT, 1, schedule=[0.1], jitter=HALF) == 60
     assert retry.next_delay(AttemptOutcome.RETRY, 1, schedule=[0.1], jitter=HALF, status_code=503) == 0.1
+
+
+@given(outcomes, delays, jitters, st.floats(0, 1e9))
+def test_what_the_far_side_asks_for_is_done_from_once_to_twice_the_delay(
+    outcome: AttemptOutcome, schedule: list[float], jitter: float, retry_after: float
+) -> None:
+    for failures, base in enumerate(schedule, start=1):
+        delay = retry.next_delay(
+            outcome, failures, schedule=schedule, jitter=jitter, retry_after=retry_after, breather=0.0
+        )
+
+        assert delay is not None
+        assert base <= delay <= 2 * base
+        assert delay >= min(retry_after, 2 * base)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 import structlog
 from cryptography.fernet import Fernet
 from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification
 from dispatch.schedules import Schedule
-from storage import deliveries
+from storage import deliveries, queue, usages
 from storage.engine import Database
 from storage.models import (
     Attempt,
@@ -27,7 +29,10 @@ from storage.models import (
     DeliveryState,
     OffHours,
     Protocol,
+    ResourceState,
 )
+from storage.paging import Bounds
+from storage.queue import Leased, Room
 from storage.scope import Scope
 from storage.secrets import MASK, Vault
 from tests.conftest import Clock
@@ -268,7 +273,7 @@ async def test_a_timeout_waits_a_minute_at_least(
     await watched.until_state(delivery, DeliveryState.RETRYING)
 
     async with watched.read() as session:
-        due = await deliveries.next_due(session)
+        due = await queue.next_due(session)
     assert due is not None
     assert 50 < due <= 60
 
@@ -299,17 +304,14 @@ async def test_no_more_is_sent_at_once_than_there_are_places(
     for _ in range(10):
         await asyncio.sleep(0)
 
-    assert len(held.requests) <= 3
-    async with watched.read() as session:
-        sending = deliveries.Filter(states=[DeliveryState.SENDING])
-        assert await deliveries.count(session, Scope("d"), sending) == 3
+    assert len(held.requests) == 3
 
 
 async def test_what_a_crashed_worker_had_claimed_is_sent_when_its_lease_ends(
     watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
 ) -> None:
     """Whether the crash came before or after the request: the far side tells the repeat by its id."""
-    (crashed,) = await watched.write(partial(deliveries.claim, limit=1, lease=0.2))
+    (crashed,) = (await watched.write(partial(queue.claim, room=Room(1), lease=0.2, now=SATURDAY_EVENING))).claimed
     start_worker()
     finished = await watched.until_state(delivery, DeliveryState.DELIVERED)
 
@@ -320,7 +322,7 @@ async def test_what_a_crashed_worker_had_claimed_is_sent_when_its_lease_ends(
 async def test_a_lease_that_lasts_is_not_taken(
     watched: WatchedDatabase, delivery: Delivery, make_delivery: MakeDelivery, sink: Sink, start_worker: StartWorker
 ) -> None:
-    await watched.write(partial(deliveries.claim, limit=1, lease=60))
+    await watched.write(partial(queue.claim, room=Room(1), lease=60, now=SATURDAY_EVENING))
     other = make_delivery()
     await enqueue(watched, other)
     start_worker()
@@ -640,7 +642,7 @@ async def test_an_outcome_is_recorded_once_the_database_is_back(
     start_worker: StartWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dispatch.worker.RECORD_PAUSE", 0.0)
+    monkeypatch.setattr("dispatch.recorder.PAUSE", 0.0)
     row = make_delivery(plugin_id="held")
     await enqueue(watched, row)
     held = Held(OK)
@@ -651,3 +653,210 @@ async def test_an_outcome_is_recorded_once_the_database_is_back(
     finished = await watched.until_state(row, DeliveryState.DELIVERED)
 
     assert (finished.attempt_no, len(held.requests)) == (1, 1)
+
+
+async def test_a_destination_that_hangs_does_not_hold_up_the_others(
+    watched: WatchedDatabase, make_delivery: MakeDelivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    """Hundreds are due there, and have been for longer."""
+    await enqueue(watched, *(make_delivery(destination="stuck", plugin_id="held") for _ in range(500)))
+    others = [make_delivery() for _ in range(50)]
+    await enqueue(watched, *others)
+    held = Held(OK)
+    start_worker(plugins={"held": held, "webhook": Plan(OK)}, per_destination=4)
+    for row in others:
+        await watched.until_state(row, DeliveryState.DELIVERED)
+
+    assert len(held.requests) == 4
+
+
+async def test_behind_thousands_that_are_due_elsewhere_the_others_are_found(
+    watched: WatchedDatabase,
+    make_delivery: MakeDelivery,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A claim looks through the front of what is due only, and then steps from destination to destination."""
+    monkeypatch.setattr("storage.queue.FRONT", 20)
+    monkeypatch.setattr("storage.queue.VISITS", 2)
+    due = [SATURDAY_EVENING - timedelta(minutes=minutes) for minutes in range(1, 101)]
+    stuck = [make_delivery(destination="b", plugin_id="held", next_attempt_at=moment) for moment in due]
+    later = [make_delivery(destination=name, next_attempt_at=SATURDAY_EVENING) for name in "acdefg"]
+    await enqueue(watched, *stuck, *later)
+    held = Held(OK)
+    start_worker(plugins={"held": held, "webhook": Plan(OK)}, per_destination=2)
+    for row in later:
+        await watched.until_state(row, DeliveryState.DELIVERED)
+
+    assert len(held.requests) == 2
+
+
+async def test_asked_for_again_it_has_every_retry_ahead_of_it(
+    watched: WatchedDatabase, make_delivery: MakeDelivery, start_worker: StartWorker
+) -> None:
+    row = make_delivery(plugin_id="plan", attempt_count=3, retries_from=3)
+    await enqueue(watched, row)
+    start_worker(plugins={"plan": Plan(AGAIN)}, retry_schedule=(0.0, 0.0))
+    finished = await watched.until_state(row, DeliveryState.DEAD)
+
+    assert finished.attempt_count == 6
+
+
+async def test_a_receiver_is_left_alone_for_as_long_as_it_asks(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    sink.otherwise = Answer(503, headers={"retry-after": "150"})
+    start_worker(retry_schedule=(100.0,))
+    await watched.until_state(delivery, DeliveryState.RETRYING)
+
+    async with watched.read() as session:
+        due = await queue.next_due(session)
+    assert due is not None
+    assert 140 < due <= 150
+
+
+async def channel_of(database: Database, row: Delivery) -> Channel:
+    async with database.read() as session:
+        found = await session.get(Channel, row.channel_id)
+    assert found is not None
+    return found
+
+
+async def test_a_channel_that_only_fails_is_disabled_after_a_while_and_its_owner_told(
+    watched: WatchedDatabase,
+    make_delivery: MakeDelivery,
+    clock: Clock,
+    start_worker: StartWorker,
+) -> None:
+    told: list[Channel] = []
+
+    async def alert(channel: Channel) -> None:
+        told.append(channel)
+
+    first, second, third = (make_delivery(plugin_id="plan") for _ in range(3))
+    await enqueue(watched, first)
+    worker = start_worker(plugins={"plan": Plan(AGAIN)}, retry_schedule=(), alert=alert)
+    await watched.until_state(first, DeliveryState.DEAD)
+    assert (await channel_of(watched, first)).failing_since == clock()
+
+    clock.advance(hours=119)
+    await enqueue(watched, second)
+    worker.wake()
+    await watched.until_state(second, DeliveryState.DEAD)
+    assert (await channel_of(watched, first)).state is ResourceState.ENABLED
+    assert told == []
+
+    clock.advance(hours=1)
+    await enqueue(watched, third)
+    worker.wake()
+    await watched.until_state(third, DeliveryState.DEAD)
+    assert (await channel_of(watched, first)).state is ResourceState.DISABLED
+    await worker.stop(PATIENCE)
+    assert [channel.channel_id for channel in told] == [first.channel_id]
+
+
+async def test_a_success_clears_what_failed_before(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    sink.script.append(Answer(500))
+    start_worker()
+    await watched.until_state(delivery, DeliveryState.DELIVERED)
+
+    assert (await channel_of(watched, delivery)).failing_since is None
+
+
+async def test_our_own_fault_is_not_held_against_a_channel(
+    watched: WatchedDatabase, delivery: Delivery, start_worker: StartWorker
+) -> None:
+    start_worker(plugins={}, retry_schedule=(1_000.0,))
+    await watched.until_state(delivery, DeliveryState.RETRYING)
+
+    assert (await channel_of(watched, delivery)).failing_since is None
+
+
+async def usage(database: Database, row: Delivery) -> tuple[int, int]:
+    """What is counted on the protocol's days: deliveries, and those that died."""
+    async with database.read() as session:
+        found = await usages.page(session, Scope("d"), usages.Filter(protocol_id=row.protocol_id), Bounds(limit=10))
+    return sum(each.count for each in found.rows), sum(each.fail_count for each in found.rows)
+
+
+async def test_a_delivery_is_counted_once_however_often_it_is_tried(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    sink.script.extend([Answer(500), Answer(500)])
+    start_worker()
+    await watched.until_state(delivery, DeliveryState.DELIVERED)
+
+    assert await usage(watched, delivery) == (1, 0)
+
+
+async def test_what_dies_is_given_back_and_counted_as_failed(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    sink.otherwise = Answer(410)
+    start_worker()
+    finished = await watched.until_state(delivery, DeliveryState.DEAD)
+
+    assert await usage(watched, delivery) == (0, 1)
+    assert finished.counted_on is None
+
+
+async def test_what_is_withheld_is_given_back(
+    watched: WatchedDatabase, delivery: Delivery, start_worker: StartWorker
+) -> None:
+    await watched.run_sync(lambda connection: connection.execute(text("UPDATE channel SET state = 'DISABLED'")))
+    start_worker()
+    await watched.until_state(delivery, DeliveryState.SKIPPED)
+
+    assert await usage(watched, delivery) == (0, 0)
+
+
+async def test_what_the_quota_does_not_grant_is_skipped(
+    watched: WatchedDatabase, make_delivery: MakeDelivery, protocol: Protocol, sink: Sink, start_worker: StartWorker
+) -> None:
+    await store(watched, rows.quota(protocol, day=3))
+    made = [make_delivery() for _ in range(5)]
+    await enqueue(watched, *made)
+    start_worker()
+    ended = [await watched.until(row, lambda found: found.finished_at is not None) for row in made]
+
+    assert Counter(row.state for row in ended) == {DeliveryState.DELIVERED: 3, DeliveryState.SKIPPED: 2}
+    skipped = [row for row in ended if row.state is DeliveryState.SKIPPED]
+    assert {(row.reason, row.detail) for row in skipped} == {(DecisionReason.QUOTA, "The protocol's quota is used up.")}
+    assert len(sink.received) == 3
+    assert await usage(watched, made[0]) == (3, 0)
+
+
+async def test_who_wants_to_know_is_told_of_claims_and_outcomes(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    told: list[str] = []
+
+    async def announce(changed: Sequence[Leased]) -> None:
+        told.extend(row.delivery_id for row in changed)
+
+    worker = start_worker(announce=announce)
+    await watched.until_state(delivery, DeliveryState.DELIVERED)
+    await worker.stop(PATIENCE)
+
+    assert told == [delivery.delivery_id] * 2
+
+
+async def test_an_idle_worker_only_reads(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other processes would wait for SQLite's only writer."""
+    monkeypatch.setattr("dispatch.worker.POLL", 0.01)
+    start_worker()
+    await watched.until_state(delivery, DeliveryState.DELIVERED)
+    asked, writes = asyncio.Semaphore(0), watched.writes
+
+    async def next_due(session: AsyncSession) -> None:
+        asked.release()
+
+    monkeypatch.setattr("storage.queue.next_due", next_due)
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(5):
+            await asked.acquire()
+    assert watched.writes == writes

@@ -11,11 +11,11 @@ from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, PermissionDenied
 from resolvers.paging import Window
-from storage import deliveries as delivery_rows
-from storage.deliveries import Filter, Verdict
-from storage.models import Attempt, AttemptOutcome, Delivery, DeliveryState
+from storage.deliveries import Filter
+from storage.models import Delivery, DeliveryState
+from storage.queue import Verdict
 from tests.dispatch import rows
-from tests.dispatch.rows import SATURDAY_EVENING
+from tests.resolvers import working
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, SERVICE, SYSTEM
 
 ALL = Window()
@@ -94,23 +94,12 @@ async def test_pages_follow_each_other(server: Server, made: dict[str, Delivery]
 
 
 async def test_attempts_are_given_by_their_delivery(server: Server, made: dict[str, Delivery]) -> None:
-    claims = await server.database.write(partial(delivery_rows.claim, limit=1, lease=60))
-    claimed = claims[0].delivery
-    attempt = Attempt(
-        delivery_id=claimed.delivery_id,
-        attempt_no=claimed.attempt_no,
-        started_at=SATURDAY_EVENING,
-        duration_ms=3,
-        outcome=AttemptOutcome.OK,
-    )
-    verdict = Verdict(DeliveryState.DELIVERED)
-    await server.database.write(
-        partial(delivery_rows.record, delivery=claimed, verdict=verdict, attempt=attempt, now=SATURDAY_EVENING)
-    )
+    [claimed] = await working.claim(server.database, limit=1)
+    await working.record(server.database, claimed.delivery, Verdict(DeliveryState.DELIVERED))
 
     found = await deliveries.attempts(server, [row.delivery_id for row in made.values()])
 
-    assert {delivery_id: len(of_one) for delivery_id, of_one in found.items()} == {claimed.delivery_id: 1}
+    assert {delivery_id: len(of_one) for delivery_id, of_one in found.items()} == {claimed.delivery.delivery_id: 1}
 
 
 @pytest.mark.parametrize(

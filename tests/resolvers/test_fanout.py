@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from sqlmodel import func, select
 
+from dispatch.schedules import Schedule
 from resolvers import fanout, inboxes, notifications
 from resolvers.context import Server
 from resolvers.fanout import CHUNK
-from storage.models import Content, Fanout, FanoutRecipient, Notification
+from storage.models import Content, DayOfWeek, Fanout, FanoutRecipient, Notification, OffHours
 from storage.scope import Scope
+from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE
 from tests.resolvers.conftest import Wakes
 from tests.resolvers.said import inside, log_protocol, of_user, say, say_to_project
@@ -100,3 +102,20 @@ async def test_users_of_a_crowd_get_deliveries_through_their_own_channels(server
     [delivery] = await notifications.deliveries_of(server, said.notification_id, first=9)
     assert delivery.channel_id == channel.channel_id
     assert Scope("home").domain_id == delivery.domain_id
+
+
+async def test_users_behind_a_closed_channel_that_defers_are_reached_when_it_opens(
+    server: Server, clock: Clock
+) -> None:
+    office = Schedule((DayOfWeek.MON,), "09:00", "17:00", "UTC", OffHours.DEFER)  # it is Saturday
+    await inside(server, "alice", "bob", schedule=office)
+    await inside(server, "bob")
+
+    said = await say_to_project(server)
+
+    assert said.recipient_count == 2
+    assert await _reached(server, said.notification_id) == {"bob"}
+    assert not await fanout.reach_next_chunk(server)
+    clock.now = clock.now.replace(month=2, day=2, hour=9, minute=0)
+    assert await fanout.reach_next_chunk(server)
+    assert await _reached(server, said.notification_id) == {"alice", "bob"}

@@ -277,3 +277,36 @@ async def test_counts_are_exact_and_the_log_gap_free_whatever_happens_at_once(se
     assert [line.seq for line in log] == list(range(1, len(log) + 1)), f"seed {seed}"
     assert state.total_count == len(rows), f"seed {seed}"
     assert state.unread_count == sum(not row.is_read for row in rows) == log[-1].unread_count, f"seed {seed}"
+
+
+async def test_all_read_up_to_a_position_leaves_what_came_later(server: Server) -> None:
+    await _said(server, 2)
+    position = (await _state(server)).cursor
+    [later] = await _said(server, 1)
+
+    changed = await inboxes.mark_all_read(server, ALICE, up_to=position, origin_id="tab")
+    again = await inboxes.mark_all_read(server, ALICE, up_to=position, origin_id="tab")
+
+    assert (changed.count, again.count) == (2, 0)
+    assert changed.inbox is not None
+    assert changed.inbox.unread_count == 1
+    row = await notifications.find(server, ALICE, later)
+    assert row is not None
+    assert not row.is_read
+    last = (await _log(server))[-1]
+    assert (last.kind, last.up_to, last.unread_count, last.origin_id) == (ChangeKind.ALL_READ, 2, 1, "tab")
+
+
+async def test_seeing_clears_what_is_unseen_and_nothing_else(server: Server) -> None:
+    await _said(server, 2)
+    position = (await _state(server)).cursor
+    await _said(server, 1)
+
+    seen = await inboxes.mark_seen(server, ALICE, up_to=position, origin_id=None)
+    again = await inboxes.mark_seen(server, ALICE, up_to=position, origin_id=None)
+
+    assert (seen.count, again.count) == (2, 0)
+    assert seen.inbox is not None
+    assert (seen.inbox.unseen_count, seen.inbox.unread_count) == (1, 3)
+    await _said(server, 1)
+    assert (await _state(server)).unseen_count == 2

@@ -72,6 +72,7 @@ CALLS: dict[str, Variables] = {
     "viewer": {},
     "node": {"id": "@node"},
     "inbox": {},
+    "inboxChanges": {"after": "@start", "first": 10},
     "notification": {"notificationId": "@notification"},
     "notifications": {
         "filter": {"notificationIds": ["@notification"], "domainId": "home"},
@@ -79,6 +80,7 @@ CALLS: dict[str, Variables] = {
     },
     "delivery": {"deliveryId": "@delivery"},
     "deliveries": {"filter": {"deliveryIds": ["@delivery"], "domainId": "home"}},
+    "explainDispatch": {"input": CREATION},
     "plugins": {},
     "protocol": {"protocolId": "@protocol"},
     "protocols": {"filter": {"protocolId": "@protocol", "domainId": "home"}},
@@ -86,6 +88,8 @@ CALLS: dict[str, Variables] = {
     "projectChannels": {"filter": {"projectChannelId": "@projectChannel", "domainId": "home"}},
     "userChannel": {"userChannelId": "@userChannel"},
     "userChannels": {"filter": {"userChannelId": "@userChannel", "domainId": "home"}},
+    "quotas": {"filter": {"quotaId": "@quota", "domainId": "home"}},
+    "notificationUsages": {"filter": {"protocolId": "@protocol", "dateFrom": "2026-01-31", "domainId": "home"}},
     "createNotification": {"input": CREATION},
     "createNotifications": {"inputs": [CREATION]},
     "pushNotification": {
@@ -101,6 +105,8 @@ CALLS: dict[str, Variables] = {
         }
     },
     "setNotificationsRead": {"notificationIds": ["@notification"], "isRead": True, "originId": "tab"},
+    "markAllRead": {"upTo": "@head", "originId": "tab"},
+    "markInboxSeen": {"upTo": "@head", "originId": "tab"},
     "deleteNotification": {"notificationId": "@notification", "originId": "tab"},
     "deleteNotifications": {"notificationIds": ["@notification"], "originId": "tab"},
     "deleteAllNotifications": {"users": ["@user"], "upTo": "@head", "domainId": "home", "originId": "tab"},
@@ -143,7 +149,37 @@ CALLS: dict[str, Variables] = {
     "enableUserChannel": {"userChannelId": "@userChannel"},
     "disableUserChannel": {"userChannelId": "@userChannel"},
     "deleteUserChannel": {"userChannelId": "@userChannel"},
+    "createQuota": {"input": {"protocolId": "@unusedProtocol", "day": 5, "month": 50, "domainId": "home"}},
+    "updateQuota": {"input": {"quotaId": "@quota", "day": 6, "month": 60}},
+    "deleteQuota": {"quotaId": "@quota"},
+    "testChannel": {"channelId": "@userChannel", "message": MESSAGE},
+    "retryDelivery": {"deliveryId": "@heldDelivery"},
+    "cancelDelivery": {"deliveryId": "@delivery"},
+    "replayDeliveries": {
+        "since": "2026-01-31T00:00:00.000Z",
+        "filter": {
+            "deliveryIds": ["@heldDelivery"],
+            "notificationId": "@heldNotification",
+            "channelId": "@userChannel",
+            "protocolId": "@protocol",
+            "states": ["SKIPPED"],
+            "domainId": "home",
+            "createdAfter": "2026-01-31T00:00:00.000Z",
+            "createdBefore": "2026-02-01T00:00:00.000Z",
+        },
+    },
     "notificationCreated": {"after": "@start", "filter": {"topics": ["monitoring.Alert"]}},
+    "inboxChanged": {"after": "@start", "filter": {"topics": ["monitoring.Alert"]}},
+    "deliveryUpdated": {"filter": {"deliveryIds": ["@delivery"], "domainId": "home"}},
+}
+
+# Only ever the caller's own inbox, also for those who may read others': by the argument that has its cursor.
+OWN_INBOX = {
+    "notificationCreated": "after",
+    "inboxChanged": "after",
+    "inboxChanges": "after",
+    "markAllRead": "upTo",
+    "markInboxSeen": "upTo",
 }
 
 Path = tuple[str | int, ...]

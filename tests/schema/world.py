@@ -21,20 +21,23 @@ from strawberry.types.execution import ExecutionResult, PreExecutionError
 from dispatch.hub import Hub
 from dispatch.network import Network
 from dispatch.plugins import registry
-from resolvers import access, channels, cursors, inboxes, notifications, protocols
+from resolvers import access, channels, cursors, deliveries, inboxes, notifications, protocols, quotas, steering
 from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import Unauthenticated
 from resolvers.notifications import Said
+from resolvers.paging import Window
 from schema.context import Context
 from schema.graphiql import page
 from schema.http import GraphQLApp, Via
 from schema.node import global_id
 from storage import inboxes as inbox_rows
-from storage import migrations
+from storage import migrations, usages
 from storage.channels import Kind
+from storage.deliveries import Filter
 from storage.engine import Database
+from storage.models import Delivery
 from storage.secrets import Vault
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, NEVER, SERVICE, SYSTEM
@@ -105,9 +108,18 @@ class World:
             stream = await API.subscribe(document, dict(variables), context_value=context)
             if isinstance(stream, PreExecutionError):
                 return _event(stream)
-            event = await anext(aiter(stream))
+            event = asyncio.ensure_future(anext(aiter(stream)))
+            while not event.done():
+                await self._tell_of_deliveries()
+                await asyncio.wait([event], timeout=0.02)
             await stream.aclose()
-        return _event(event)
+        return _event(event.result())
+
+    async def _tell_of_deliveries(self) -> None:
+        """As a worker does when it changes some: streams of deliveries bring only what changes while they run."""
+        async with self.server.database.read() as session:
+            changed = list(await session.exec(select(Delivery)))
+        await self.server.hub.publish_deliveries(changed)
 
     async def rows(self) -> dict[str, list[Any]]:
         """Everything that is stored."""
@@ -172,8 +184,8 @@ async def populate(server: Server) -> dict[str, Things]:
         "carol": away | await _user(server, CAROL, away, said_by=AWAY_SERVICE),
         "backend": home | await _service(server, SERVICE),
         "batch": home | await _service(server, BATCH),
-        "admin": {"@start": await _inbox(server, ADMIN)},
-        "operator": {"@start": await _inbox(server, SYSTEM)},
+        "admin": await _own_inbox(server, ADMIN),
+        "operator": await _own_inbox(server, SYSTEM),
     }
 
 
@@ -190,7 +202,11 @@ async def _domain(server: Server, admin: Caller) -> Things:
         name="Front",
         data={"door": "front"},
     )
+    quota = await quotas.create(server, admin, protocol_id=vans.protocol_id, day=1_000)
+    today = usages.day(server.clock())
+    await server.database.write(lambda session: usages.reserve(session, vans.protocol_id, admin.domain_id, today, 1))
     return {
+        "@quota": quota.quota_id,
         "@protocol": vans.protocol_id,
         "@unusedProtocol": unused.protocol_id,
         "@projectChannel": channel.channel_id,
@@ -207,14 +223,11 @@ async def _user(server: Server, user: Caller, domain: Things, *, said_by: Caller
         name="Mine",
         data={"door": "back"},
     )
-    start = await _inbox(server, user)
-    inbox = await inboxes.mine(server, user)
-    assert inbox is not None
     return {
         "@user": user.user_id,
         "@userChannel": channel.channel_id,
-        "@start": start,
-        "@head": inbox.cursor,
+        **await _own_inbox(server, user),
+        **await _hold_what_waits(server, user),
         **await _things(server, said_by, "identity.User", user.user_id),
     }
 
@@ -223,6 +236,8 @@ async def _service(server: Server, service: Caller) -> Things:
     return {
         "@user": "alice",
         "@userChannel": "user-ch-000000000000",
+        "@heldDelivery": "delivery-000000000000",
+        "@heldNotification": "notification-000000000000",
         "@start": cursors.for_stream(cursors.BEGINNING),
         "@head": cursors.for_stream(cursors.BEGINNING),
         **await _things(server, service, "identity.Project", "p1"),
@@ -239,14 +254,22 @@ async def _things(server: Server, caller: Caller, resource_type: str, resource_i
     }
 
 
-async def _inbox(server: Server, user: Caller) -> str:
-    """The cursor of the beginning of a user's inbox, in which one notification follows."""
+async def _hold_what_waits(server: Server, user: Caller) -> Things:
+    listing = await deliveries.page(server, user, Filter(), domain_id=None, window=Window())
+    [waiting] = listing.page.rows
+    held = await steering.cancel(server, user, delivery_id=waiting.delivery_id)
+    return {"@heldDelivery": held.delivery_id, "@heldNotification": held.notification_id}
+
+
+async def _own_inbox(server: Server, user: Caller) -> Things:
+    """The cursors of the beginning and the end of a user's inbox, in which there is one notification."""
     sender = user if user.role in access.SENDERS else Caller(user.domain_id, "backend", Role.SERVICE, NEVER)
     await _say(server, sender, "identity.User", user.user_id)
     async with server.database.read() as session:
         inbox = await inbox_rows.find(session, inboxes.own(user))
     assert inbox is not None
-    return cursors.for_stream(StreamCursor(inbox.inbox_id, inbox.generation, 0))
+    start = StreamCursor(inbox.inbox_id, inbox.generation, 0)
+    return {"@start": cursors.for_stream(start), "@head": inboxes.state(inbox).cursor}
 
 
 async def _say(server: Server, caller: Caller, resource_type: str, resource_id: str) -> Said:

@@ -11,8 +11,8 @@ from sqlalchemy import event
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import deliveries
-from storage.deliveries import NEWEST_FIRST, Claimed, Filter, Verdict
+from storage import deliveries, queue
+from storage.deliveries import NEWEST_FIRST, Filter
 from storage.engine import Database
 from storage.models import (
     Attempt,
@@ -24,6 +24,7 @@ from storage.models import (
     Protocol,
 )
 from storage.paging import Bounds, position
+from storage.queue import Claimed, Leased, Outcome, Room, Tried, Verdict
 from storage.scope import Scope
 from tests.dispatch import rows
 from tests.dispatch.rows import SATURDAY_EVENING, enqueue, reload, store
@@ -47,38 +48,32 @@ async def protocol(database: Database) -> Protocol:
 
 
 async def claim(database: Database, *, limit: int = 100, lease: float = 60.0) -> list[Claimed]:
-    return await database.write(partial(deliveries.claim, limit=limit, lease=lease))
+    work = partial(queue.claim, room=Room(limit), lease=lease, now=SATURDAY_EVENING)
+    return list((await database.write(work)).claimed)
 
 
-async def claim_one(database: Database, *, lease: float = 60.0) -> Delivery:
+async def claim_one(database: Database, *, lease: float = 60.0) -> Leased:
     (claimed,) = await claim(database, lease=lease)
     return claimed.delivery
 
 
-def attempt(delivery: Delivery, outcome: AttemptOutcome = AttemptOutcome.OK) -> Attempt:
-    return Attempt(
-        delivery_id=delivery.delivery_id,
-        attempt_no=delivery.attempt_no,
-        started_at=SATURDAY_EVENING,
-        duration_ms=12,
-        outcome=outcome,
-    )
-
-
 async def record(
-    database: Database, delivery: Delivery, verdict: Verdict, outcome: AttemptOutcome = AttemptOutcome.OK
+    database: Database, delivery: Leased, verdict: Verdict, outcome: AttemptOutcome = AttemptOutcome.OK
 ) -> bool:
-    made = attempt(delivery, outcome)
-    work = partial(deliveries.record, delivery=delivery, verdict=verdict, attempt=made, now=SATURDAY_EVENING)
-    return await database.write(work)
+    return bool(await record_all(database, Outcome(delivery, verdict, Tried(SATURDAY_EVENING, 12, outcome))))
+
+
+async def record_all(database: Database, *outcomes: Outcome) -> Sequence[Outcome]:
+    work = partial(queue.record, outcomes=outcomes, now=SATURDAY_EVENING, patience=timedelta(hours=120))
+    return (await database.write(work)).outcomes
 
 
 async def next_due(database: Database) -> float | None:
     async with database.read() as session:
-        return await deliveries.next_due(session)
+        return await queue.next_due(session)
 
 
-async def attempts(database: Database, *of: Delivery) -> dict[str, list[Attempt]]:
+async def attempts(database: Database, *of: Delivery | Leased) -> dict[str, list[Attempt]]:
     async with database.read() as session:
         return await deliveries.attempts(session, [row.delivery_id for row in of])
 
@@ -105,7 +100,7 @@ async def test_a_new_delivery_is_due_at_once_and_comes_with_all_that_sending_tak
     (claimed,) = await claim(database)
 
     assert claimed.delivery.delivery_id == row.delivery_id
-    assert claimed.delivery.state is DeliveryState.SENDING
+    assert (await reload(database, row)).state is DeliveryState.SENDING
     assert claimed.delivery.attempt_no == 1
     assert claimed.content is not None
     assert claimed.content.message == said.message
@@ -137,12 +132,15 @@ async def test_many_claimers_at_once_share_the_deliveries_out(
 async def test_a_claim_passes_over_what_another_one_is_claiming(
     database: Database, said: Content, protocol: Protocol
 ) -> None:
-    """On PostgreSQL both are in their transactions at once; SQLite has one writer, so one waits for the other."""
-    await enqueue(database, *(rows.delivery(said, protocol) for _ in range(4)))
+    """On PostgreSQL both are in their transactions at once; SQLite has one writer, so one waits for the other.
+
+    They were counted before: what is not yet waits for its turn at the protocol's usage.
+    """
+    await enqueue(database, *(rows.delivery(said, protocol, counted_on="2026-01-31") for _ in range(4)))
     others: list[list[Claimed]] = []
 
-    async def claim_beside(session: AsyncSession) -> list[Claimed]:
-        claimed = await deliveries.claim(session, limit=2, lease=60)
+    async def claim_beside(session: AsyncSession) -> Sequence[Claimed]:
+        claimed = (await queue.claim(session, Room(2), lease=60, now=SATURDAY_EVENING)).claimed
         if not database.is_sqlite:
             async with asyncio.timeout(10):
                 others.append(await claim(database))
@@ -253,9 +251,7 @@ async def test_a_delivery_may_be_withheld_without_an_attempt(
     claimed = await claim_one(database)
     verdict = Verdict(DeliveryState.SKIPPED, DecisionReason.PROTOCOL_DISABLED, "Why.")
 
-    await database.write(
-        partial(deliveries.record, delivery=claimed, verdict=verdict, attempt=None, now=SATURDAY_EVENING)
-    )
+    await record_all(database, Outcome(claimed, verdict))
 
     row = await reload(database, claimed)
     assert (row.state, row.reason, row.detail) == (verdict.state, verdict.reason, verdict.detail)
@@ -309,10 +305,10 @@ async def test_a_lease_can_be_renewed_by_its_holder_alone(
     lost = await claim_one(database, lease=-1)
     held = await claim_one(database, lease=-1)
 
-    await database.write(partial(deliveries.renew, leases=[(lost.delivery_id, lost.attempt_no)], lease=60))
+    await database.write(partial(queue.renew, leases=[(lost.delivery_id, lost.attempt_no)], lease=60))
     assert (await claim_one(database, lease=-1)).attempt_no == 3
 
-    await database.write(partial(deliveries.renew, leases=[(held.delivery_id, 3)], lease=60))
+    await database.write(partial(queue.renew, leases=[(held.delivery_id, 3)], lease=60))
     assert await claim(database) == []
 
 
@@ -320,7 +316,7 @@ async def test_a_lease_that_is_given_back_is_due_at_once(database: Database, sai
     await enqueue(database, rows.delivery(said, protocol))
     held = await claim_one(database)
 
-    await database.write(partial(deliveries.release, leases=[(held.delivery_id, held.attempt_no)]))
+    await database.write(partial(queue.release, leases=[(held.delivery_id, held.attempt_no)]))
 
     assert (await claim_one(database)).attempt_no == 2
 
@@ -331,7 +327,7 @@ async def test_all_leases_of_a_process_that_is_gone_can_be_given_back(
     await enqueue(database, *(rows.delivery(said, protocol) for _ in range(3)))
     await claim(database, limit=2)
 
-    await database.write(deliveries.release_all)
+    await database.write(queue.release_all)
 
     assert len(await claim(database)) == 3
 
@@ -559,8 +555,8 @@ async def test_claims_read_the_indexes_of_what_waits_whatever_else_there_is(
             "before_cursor_execute",
             lambda _c, _cursor, statement, parameters, _x, _many: asked.append((statement, parameters)),
         )
-        await deliveries.claim(session, limit=10, lease=60)
-        await deliveries.next_due(session)
+        await queue.claim(session, Room(10), lease=60, now=SATURDAY_EVENING)
+        await queue.next_due(session)
         prefix = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
         for statement, parameters in [one for one in asked if " delivery" in one[0]]:
             plan = await connection.exec_driver_sql(f"{prefix} {statement}", parameters)

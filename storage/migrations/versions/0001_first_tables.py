@@ -71,6 +71,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('PENDING', 'RETRYING')"),
     )
     op.create_index(
+        "delivery_due_by_destination",
+        "delivery",
+        ["destination", "next_attempt_at"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('PENDING', 'RETRYING')"),
+        postgresql_where=sa.text("state IN ('PENDING', 'RETRYING')"),
+    )
+    op.create_index(
         "delivery_leased",
         "delivery",
         ["lease_until"],
@@ -210,18 +218,20 @@ def upgrade() -> None:
     op.create_index("channel_by_user", "channel", ["domain_id", "user_id", "created_at", "channel_id"], unique=False)
     op.create_table(
         "fanout",
+        sa.Column("fanout_id", columns.Number(), nullable=False),
         sa.Column("record_id", columns.Text(), nullable=False),
         sa.Column("domain_id", columns.Text(), nullable=False),
         sa.Column("content_id", columns.Number(), nullable=False),
         sa.Column("project_id", columns.Text(), nullable=True),
         sa.Column("created_by", columns.Text(), nullable=False),
-        sa.Column("created_at", columns.UtcDateTime(), nullable=False),
+        sa.Column("due_at", columns.UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["content_id"],
             ["content.content_id"],
         ),
-        sa.PrimaryKeyConstraint("record_id"),
+        sa.PrimaryKeyConstraint("fanout_id"),
     )
+    op.create_index("fanout_due", "fanout", ["due_at"], unique=False)
     op.create_table(
         "notification",
         sa.Column("notification_id", columns.Text(), nullable=False),
@@ -259,6 +269,7 @@ def upgrade() -> None:
     op.create_index(
         "notification_by_domain", "notification", ["domain_id", "created_at", "notification_id"], unique=False
     )
+    op.create_index("notification_by_inbox", "notification", ["inbox_id", "seq"], unique=False)
     op.create_index(
         "notification_by_parent",
         "notification",
@@ -300,12 +311,12 @@ def upgrade() -> None:
     op.create_index("quota_by_domain", "quota", ["domain_id", "created_at", "quota_id"], unique=False)
     op.create_table(
         "fanout_recipient",
-        sa.Column("record_id", columns.Text(), nullable=False),
+        sa.Column("fanout_id", columns.Number(), nullable=False),
         sa.Column("user_id", columns.Text(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["record_id"],
-            ["fanout.record_id"],
+            ["fanout_id"],
+            ["fanout.fanout_id"],
         ),
-        sa.PrimaryKeyConstraint("record_id", "user_id"),
+        sa.PrimaryKeyConstraint("fanout_id", "user_id"),
         sqlite_with_rowid=False,
     )

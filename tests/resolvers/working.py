@@ -1,0 +1,25 @@
+"""What a worker does with deliveries in the database, one step at a time, for tests that run none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+from storage import queue
+from storage.engine import Database
+from storage.models import AttemptOutcome
+from storage.queue import Claimed, Leased, Outcome, Room, Tried, Verdict
+from tests.dispatch.rows import SATURDAY_EVENING
+
+
+async def claim(database: Database, *, limit: int = 1_000, lease: float = 60) -> Sequence[Claimed]:
+    work = partial(queue.claim, room=Room(limit), lease=lease, now=SATURDAY_EVENING)
+    return (await database.write(work)).claimed
+
+
+async def record(database: Database, delivery: Leased, verdict: Verdict) -> bool:
+    """Record an attempt that led to this; False where the lease was lost."""
+    outcomes = [Outcome(delivery, verdict, Tried(SATURDAY_EVENING, 3, AttemptOutcome.RETRY))]
+    work = partial(queue.record, outcomes=outcomes, now=SATURDAY_EVENING, patience=timedelta(days=5))
+    return bool((await database.write(work)).outcomes)
