@@ -85,8 +85,8 @@ async def skip_open(
     )
     options = {"synchronize_session": False, "populate_existing": True}
     ended = (await session.exec(skipped, execution_options=options)).scalars().all()
-    await contents.drop_unneeded(session, [row.content_id for row in ended])
     await uncount(session, ended)
+    await contents.drop_unneeded(session, [row.content_id for row in ended])
     return ended
 
 

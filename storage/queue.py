@@ -1,7 +1,7 @@
 """The queue that workers claim deliveries from, and record what came of them in: each in sets, a statement for many.
 
 Due times and leases are the database's clock, never a process's. No rules: what follows from an outcome is decided
-in `dispatch/`, and arrives here as a `Verdict`. Rows are locked in this order: channels, deliveries, contents, usages.
+in `dispatch/`, and arrives here as a `Verdict`. Rows are locked in this order: channels, deliveries, usages, contents.
 """
 
 from __future__ import annotations

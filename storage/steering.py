@@ -78,5 +78,5 @@ async def withdraw(session: AsyncSession, row: Delivery, *, now: datetime) -> No
     row.state, row.reason, row.detail = DeliveryState.SKIPPED, DecisionReason.CANCELLED, None
     row.next_attempt_at, row.finished_at = None, now
     await session.flush()
-    await contents.drop_unneeded(session, [row.content_id])
     await deliveries.uncount(session, [row])
+    await contents.drop_unneeded(session, [row.content_id])
