@@ -16,8 +16,11 @@ from graphql import GraphQLError, GraphQLSyntaxError
 from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
-from resolvers.errors import InvalidArgument, Refused
+from resolvers.errors import InvalidArgument, Refused, Unavailable
+from storage.errors import DatabaseUnavailable
 
+# A connection may be lost during a commit: whether that was made, only the key can tell.
+DATABASE_AWAY = "The database does not answer now. Repeat the call; a create or push with the same idempotency key."
 MAX_MESSAGE_CHARACTERS = 500  # names in a document can be as long as the document
 
 log = structlog.get_logger(__name__)
@@ -68,6 +71,9 @@ def _presented(error: GraphQLError, request_id: str) -> GraphQLError:
     raised = cause(error)
     if isinstance(raised, Refused):
         return coded(raised.message, raised.code, at=error, field=raised.field)
+    if isinstance(raised, DatabaseUnavailable):
+        log.error("database_unavailable", request_id=request_id)
+        return coded(DATABASE_AWAY, Unavailable.code, at=error)
     return _mistake(error, raised) or _internal(error, raised, request_id)
 
 

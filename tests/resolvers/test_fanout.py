@@ -9,7 +9,6 @@ from resolvers import fanout, inboxes, notifications
 from resolvers.context import Server
 from resolvers.fanout import CHUNK
 from storage.models import Content, DayOfWeek, Fanout, FanoutRecipient, Notification, OffHours
-from storage.scope import Scope
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE
 from tests.resolvers.conftest import Wakes
@@ -101,7 +100,7 @@ async def test_users_of_a_crowd_get_deliveries_through_their_own_channels(server
 
     [delivery] = await notifications.deliveries_of(server, said.notification_id, first=9)
     assert delivery.channel_id == channel.channel_id
-    assert Scope("home").domain_id == delivery.domain_id
+    assert (delivery.domain_id, delivery.user_id) == ("home", "alice")
 
 
 async def test_users_behind_a_closed_channel_that_defers_are_reached_when_it_opens(
