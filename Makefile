@@ -31,7 +31,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format graphiql lock anew
+.PHONY: help run test check format graphiql tables lock anew
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s%s\n", $$1, $$2}' Makefile
@@ -42,7 +42,7 @@ run: $(VENV)/requirements.lock ## Start the server; TOCSIN_... variables are its
 	@exec $(BIN)/python main.py serve --with-token
 
 test: $(VENV)/requirements-dev.lock graphiql ## Run every test; ARGS="-k inbox" goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 check: $(VENV)/requirements-dev.lock ## Check format, lint and types
 	$(BIN)/ruff format --check
@@ -54,6 +54,9 @@ format: $(VENV)/requirements-dev.lock ## Format the code and mend what lint can 
 	$(BIN)/ruff format
 
 graphiql: $(GRAPHIQL) ## Get the files of the GraphiQL page
+
+tables: $(VENV)/requirements-dev.lock ## Write the generated tables of docs/plugins.md anew
+	@$(BIN)/python -m dispatch.plugins.tables docs/plugins.md
 
 lock: $(BIN)/uv $(NPM_READY) ## Make the locks again; ARGS=--upgrade takes newer Python packages
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import fcntl
+import gc
+import hashlib
 import logging
 import os
 import re
@@ -15,18 +17,18 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Network, IPv6Network
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
 import uvicorn
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -35,106 +37,52 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 import schema
-from dispatch import retry
-from dispatch.hub import SUPPORTED_SCHEMES, Hub
+from dispatch import processes
+from dispatch.hub import Hub
 from dispatch.loop import Loop
 from dispatch.network import Network
 from dispatch.plugins import registry
-from dispatch.worker import Worker, WorkerSettings
-from resolvers import access, alerts, checks, fanout, idempotency, streams
+from dispatch.settings import DispatchSettings
+from dispatch.worker import Worker
+from resolvers import access, alerts, checks, fanout, idempotency, retention, revocations, streams
 from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, Unauthenticated
+from resolvers.settings import ResolverSettings
 from schema import graphiql, websocket
+from schema.bounded_http import BoundedHTTP
+from schema.bounded_socket import BoundedSocket
 from schema.context import Context
 from schema.http import GraphQLApp, Via
-from storage import migrations, queue
-from storage.engine import Database
+from schema.settings import SchemaSettings
+from schema.sockets import Sockets
+from storage import feeds, migrations, queue, rotation
 from storage.errors import DatabaseNewer, StorageError, WrongKey
-from storage.models import Channel
-from storage.secrets import Vault, load_key
+from storage.rotation import Resealed
+from storage.settings import StorageSettings
 
 PREFIX = "TOCSIN_"
 STARTING_TOKEN_TTL = timedelta(hours=12)
 LONGEST_TTL = timedelta(days=36_500)  # dates end at some point
 SHUTDOWN_SECONDS = 10  # that requests in flight have to end, and again deliveries
+END_SECONDS = 3 * SHUTDOWN_SECONDS  # that one of several server processes has for all of its shutdown
 HEADS_EVERY_SECONDS = 2.0  # how late a stream may be whose wake-up was lost
 SWEEP_EVERY_SECONDS = 3600.0
+SWEEP_PAUSE_SECONDS = 0.1  # between batches, so that others write meanwhile
+ROTATION_GRACE_SECONDS = 60.0  # between sealing a secret and committing it: no transaction waits for longer
+IDLE_ALERTS_SECONDS = 60.0  # how late an alert may be that another process left
 IDLE_FANOUT_SECONDS = 5.0  # how late a chunk may be whose wake-up was lost
 
 
-class Settings(BaseSettings):
+class Settings(SchemaSettings, ResolverSettings, DispatchSettings, StorageSettings, BaseSettings):
     """Every setting, read from TOCSIN_<NAME>. The README lists them; a test compares."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
 
-    data_dir: Path = Field(Path("data"), description="Where keys and the embedded database are kept.")
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0: any free one.")
-    database_url: str | None = Field(None, description="`sqlite:///path` or `postgresql://...`; absent: embedded.")
-    broadcast_url: str = Field("memory://", description="How processes signal each other.")
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Origins of browser pages on other hosts that may call, comma separated."
-    )
-    mark_read_on_fetch: bool = Field(True, description="Whether a user's reads mark notifications as read.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes on one port; several need PostgreSQL and Redis.")
     log_level: str = Field("info", description="debug, info, warning or error.")
-    dispatch_worker: bool = Field(True, description="Whether this process sends deliveries.")
-    dispatch_concurrency: int = Field(32, ge=1, le=1000, description="Sends at once.")
-    dispatch_per_destination: int = Field(8, ge=1, le=1000, description="Of these, to one destination.")
-    dispatch_timeout: float = Field(15.0, gt=0, le=600, description="Seconds that a plugin has for one attempt.")
-    dispatch_retry_schedule: Annotated[tuple[float, ...], NoDecode] = Field(
-        retry.SCHEDULE, description="Seconds before each retry, comma separated."
-    )
-    dispatch_allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (), description="Private networks that deliveries may reach: CIDRs, comma separated."
-    )
-    alert_resource: str | None = Field(
-        None, description="Who is told of a project's channel that was disabled: `identity.Project:ops`, for example."
-    )
-
-    @field_validator("allowed_origins", "dispatch_retry_schedule", "dispatch_allow_networks", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("dispatch_allow_networks", mode="wrap")
-    @classmethod
-    def _networks(cls, value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return parse(value)
-        except ValidationError:
-            raise ValueError("must be networks such as 10.0.0.0/8 or fd00::/8") from None
-
-    @field_validator("dispatch_retry_schedule")
-    @classmethod
-    def _not_negative(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 <= seconds < float("inf") for seconds in value):
-            raise ValueError("must be seconds, none of them negative")
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _known_engine(cls, value: str | None) -> str | None:
-        if value is not None:
-            Database(value)
-        return value
-
-    @field_validator("broadcast_url")
-    @classmethod
-    def _known_scheme(cls, value: str) -> str:
-        if value.partition("://")[0] not in SUPPORTED_SCHEMES:
-            raise ValueError(f"must be one of {', '.join(f'{scheme}://' for scheme in SUPPORTED_SCHEMES)}")
-        return value
-
-    @field_validator("alert_resource")
-    @classmethod
-    def _known_resource(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                alerts.resource(value)
-            except InvalidArgument:
-                raise ValueError("must be identity.Project:... or identity.User:...") from None
-        return value
 
     @field_validator("log_level")
     @classmethod
@@ -149,23 +97,31 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.signing_key = load_key(settings.data_dir / "signing.key")
-        self.database = Database(_database_url(settings))
-        self.hub = Hub(settings.broadcast_url)
+        self.signing_key = settings.load_signing_key()
+        self.database = settings.database()
+        self.heads = Loop("heads", self._check_heads)
+        self.alerts = Loop("alerts", self._tell_owners, poll=IDLE_ALERTS_SECONDS)
+        self.revocations = Loop("revocations", self._read_revocations)
+        self.hub = Hub(
+            settings.broadcast_url,
+            channel=_channel(self.signing_key),
+            check_heads=self.heads.wake,
+            check_revocations=self.revocations.wake,
+        )
         self.network = Network(allow=settings.dispatch_allow_networks, timeout=settings.dispatch_timeout)
-        plugins = registry.discover(self.network)
-        vault = Vault(load_key(settings.data_dir / "encryption.key"))
+        plugins = registry.discover(self.network, {"apprise": {"allow": settings.apprise_allow}})
+        vault = settings.vault()
         self.worker = Worker(
             self.database,
             vault,
             plugins=plugins,
             clock=_now,
-            settings=_worker_settings(settings),
+            settings=settings.worker,
             announce=self.hub.publish_deliveries,
-            alert=self._alert,
+            alert=self.alerts.wake,
         )
         self.fanout = Loop("fanout", self._fan_out)
-        self.heads = Loop("heads", self._check_heads)
+        self.keep = settings.keep
         self.sweep = Loop("sweep", self._sweep, poll=SWEEP_EVERY_SECONDS)
         self.server = Server(
             database=self.database,
@@ -177,12 +133,14 @@ class Parts:
             clock=_now,
             mark_read_on_fetch=settings.mark_read_on_fetch,
         )
+        self.sockets = Sockets(settings.limits)
+        self._revocations_read_at: datetime | None = None
 
     @property
     def background(self) -> list[Loop | Worker]:
         """What runs beside the answers of a server."""
         sending = [self.worker] if self.settings.dispatch_worker else []
-        return [self.fanout, self.heads, self.sweep, *sending]
+        return [self.fanout, self.heads, self.revocations, self.sweep, self.alerts, *sending]
 
     @asynccontextmanager
     async def running(self, background: Sequence[Loop | Worker]) -> AsyncIterator[None]:
@@ -192,9 +150,13 @@ class Parts:
             if self.database.is_sqlite and self.worker in background:
                 # SQLite has one worker at a time: what is leased was the former process's, which was killed.
                 await self.database.write(queue.release_all)
+            await self.database.write(feeds.go_on)
+            if self.revocations in background:
+                await self._read_revocations()  # before the first request
             await self.hub.open()
             stack.push_async_callback(self.hub.close)
             stack.push_async_callback(self.network.close)
+            stack.push_async_callback(registry.close, self.server.plugins.values())
             for part in background:
                 part.start()
                 stack.push_async_callback(part.stop, SHUTDOWN_SECONDS)
@@ -204,7 +166,7 @@ class Parts:
         """What each part says of itself: "ok", or what is wrong."""
         return {
             **await self._database_health(),
-            "hub": "ok" if self.hub.healthy else "the listener has stopped",
+            "hub": self.hub.health,
             **{part.name: "ok" if part.healthy else "failing" for part in self.background},
         }
 
@@ -224,8 +186,8 @@ class Parts:
             return {"database": "does not answer", "migrations": "unknown"}
         return {"database": "ok", "migrations": "ok" if current else "not at the newest revision"}
 
-    async def _alert(self, channel: Channel) -> None:
-        await alerts.channel_disabled(self.server, channel, operators=self.settings.alert_resource)
+    async def _tell_owners(self) -> float:
+        return 0 if await alerts.tell(self.server, operators=self.settings.alert_resource) else IDLE_ALERTS_SECONDS
 
     async def _fan_out(self) -> float:
         return 0 if await fanout.reach_next_chunk(self.server) else IDLE_FANOUT_SECONDS
@@ -234,9 +196,15 @@ class Parts:
         await streams.check_heads(self.server)
         return HEADS_EVERY_SECONDS
 
+    async def _read_revocations(self) -> None:
+        now = _now()
+        self.sockets.check(await revocations.refresh(self.server, self._revocations_read_at))
+        self._revocations_read_at = now
+
     async def _sweep(self) -> float:
         await idempotency.sweep(self.server)
-        return SWEEP_EVERY_SECONDS
+        is_more = await retention.sweep(self.server, self.keep)
+        return SWEEP_PAUSE_SECONDS if is_more else SWEEP_EVERY_SECONDS
 
 
 def application(settings: Settings) -> Starlette:
@@ -247,6 +215,8 @@ def application(settings: Settings) -> Starlette:
         open_context=parts.open_context,
         ide=graphiql.page,
         allowed_origins=settings.allowed_origins,
+        sockets=parts.sockets,
+        ping_interval=settings.socket_timeout,
     )
 
     async def healthz(_request: Request) -> Response:
@@ -259,6 +229,8 @@ def application(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with parts.running(parts.background):
+            gc.collect()
+            gc.freeze()  # what is here now stays: the collector need not look through it again and again
             yield
 
     routes: list[BaseRoute] = [
@@ -274,21 +246,20 @@ def application(settings: Settings) -> Starlette:
 def _cors(origins: Sequence[str]) -> list[Middleware]:
     if not origins:
         return []
-    headers = ["authorization", "content-type"]
-    return [Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)]
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "if-none-match"],
+            expose_headers=["etag", "retry-after"],
+        )
+    ]
 
 
-def _worker_settings(settings: Settings) -> WorkerSettings:
-    return WorkerSettings(
-        concurrency=settings.dispatch_concurrency,
-        per_destination=settings.dispatch_per_destination,
-        timeout=settings.dispatch_timeout,
-        retry_schedule=settings.dispatch_retry_schedule,
-    )
-
-
-def _database_url(settings: Settings) -> str:
-    return settings.database_url or f"sqlite:///{settings.data_dir / 'tocsin.db'}"
+def _channel(key: bytes) -> str:
+    """What the processes of one installation have in common, and no other on the same broadcast server has."""
+    return f"tocsin-{hashlib.sha256(b'channel:' + key).hexdigest()[:16]}"
 
 
 def _now() -> datetime:
@@ -305,9 +276,14 @@ cli = typer.Typer(help="Tocsin: a self-hosted notification server.", no_args_is_
 @cli.command()
 def serve(
     with_token: Annotated[bool, typer.Option("--with-token", help="Print a token to start with.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Server processes, in place of TOCSIN_WORKERS.")
+    ] = None,
 ) -> None:
     """Run the server. Migrates the database first."""
     settings = _settings()
+    settings.workers = workers or settings.workers
+    _check_several(settings)
     _migrate(settings)
     with _alone(settings), _listening(settings) as listener:
         port = listener.getsockname()[1]
@@ -316,16 +292,17 @@ def serve(
         typer.echo(f"Tocsin listens. GraphiQL: {address}{f'#token={token}' if token else ''}")
         if token:
             typer.echo(f"A token to start with (administrator of the domain `default`, 12 hours): {token}")
-        # uvicorn shuts down, then raises the signal that stopped it once more: by then that is no failure.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        _server(settings).run(sockets=[listener])
+        if settings.workers == 1:
+            _serve(settings, listener)
+        else:
+            _serve_together(settings, listener)
 
 
 @cli.command()
 def worker() -> None:
     """Send deliveries beside servers and other workers, on PostgreSQL. Migrates the database first."""
     settings = _settings()
-    if Database(_database_url(settings)).is_sqlite:
+    if settings.database().is_sqlite:
         _stop("On SQLite the worker runs inside serve. Several processes need PostgreSQL: TOCSIN_DATABASE_URL.")
     _migrate(settings)
     asyncio.run(_work(settings))
@@ -335,6 +312,24 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the database to this version's tables, and print the revision."""
     typer.echo(_migrate(_settings()))
+
+
+@cli.command()
+def rotate_keys(
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds within which servers commit what they sealed before.")
+    ] = ROTATION_GRACE_SECONDS,
+) -> None:
+    """Put every stored secret under a new key, while servers run. What was interrupted goes on."""
+    settings = _settings()
+    if len(settings.given_keys) == 1:
+        _stop("TOCSIN_ENCRYPTION_KEY holds one key. Put a new one before it, as new,old, and restart every server.")
+    _migrate(settings)
+    with _holding(settings.data_dir / "rotate.lock", "Keys are being rotated already."):
+        done = _rotate(settings, grace)
+    typer.echo(f"Secrets put under the newest key: {done.count}.")
+    if done.unreadable:
+        _stop(f"Secrets that no known key opens: {done.unreadable}. They are left, and so are the keys.")
 
 
 @cli.command()
@@ -400,8 +395,8 @@ def _configure_logging(level: str) -> None:
 def _data_folder(settings: Settings) -> None:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        load_key(settings.data_dir / "signing.key")
-        load_key(settings.data_dir / "encryption.key")
+        settings.load_signing_key()
+        settings.vault()
     except OSError as error:
         _stop(f"The data folder {settings.data_dir} cannot be used: {error.strerror}. TOCSIN_DATA_DIR names another.")
     except WrongKey as error:
@@ -412,7 +407,7 @@ def _migrate(settings: Settings) -> str:
     _data_folder(settings)
 
     async def upgrade() -> str:
-        database = Database(_database_url(settings))
+        database = settings.database()
         await database.open()
         try:
             return await migrations.upgrade(database)
@@ -427,9 +422,28 @@ def _migrate(settings: Settings) -> str:
         _stop(f"{error} TOCSIN_DATABASE_URL says where it is.")
 
 
+def _rotate(settings: Settings, grace: float) -> Resealed:
+    async def reseal() -> Resealed:
+        database = settings.database()
+        await database.open()
+        try:
+            if not settings.given_keys:
+                return await rotation.rotate(database, settings.key_file, grace=grace)
+            return await rotation.reseal(database, settings.vault())
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(reseal())
+    except StorageError as error:
+        _stop(f"{error} Run this again: it goes on.")
+
+
 def _token(settings: Settings, domain: str, user: str, role: Role, ttl: timedelta) -> str:
-    key = load_key(settings.data_dir / "signing.key")
-    return access.issue(key, Caller(domain, user, role, access.lifetime(_now(), ttl)))
+    now = _now()
+    return access.issue(
+        settings.load_signing_key(), Caller(domain, user, role, access.lifetime(now, ttl), issued_at=now)
+    )
 
 
 def _duration(text: str) -> timedelta:
@@ -450,15 +464,21 @@ def _valid_id(value: str) -> str:
         raise typer.BadParameter(error.message) from None
 
 
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _alone(settings: Settings) -> AbstractContextManager[None]:
     """Keeps a second server off an embedded database, whose leases it would take for a dead process's."""
-    with (settings.data_dir / "serve.lock").open("w") as lock:
-        if Database(_database_url(settings)).is_sqlite:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                _stop(f"A server runs on {settings.data_dir} already. Several need PostgreSQL: TOCSIN_DATABASE_URL.")
+    taken = f"A server runs on {settings.data_dir} already. Several need PostgreSQL: TOCSIN_DATABASE_URL."
+    is_sqlite = settings.database().is_sqlite
+    return _holding(settings.data_dir / "serve.lock", taken) if is_sqlite else nullcontext()
+
+
+@contextmanager
+def _holding(path: Path, taken: str) -> Iterator[None]:
+    """Holds a lock until the process ends; where another one has it, this one ends and says so."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _stop(taken)
         yield
 
 
@@ -478,7 +498,10 @@ def _server(settings: Settings) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
+        http=BoundedHTTP,
+        ws=BoundedSocket,
+        ws_ping_interval=settings.socket_timeout,
+        ws_ping_timeout=settings.socket_timeout,
         ws_max_size=websocket.MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # costs memory and time per socket; messages are small
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -486,11 +509,39 @@ def _server(settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    # uvicorn shuts down, then raises the signal that stopped it once more: by then that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _server(settings).run(sockets=[listener])
+
+
+def _serve_together(settings: Settings, listener: socket.socket) -> None:
+    """Several processes accept from one socket."""
+    work = partial(_serve_beside_others, settings, listener)
+    asyncio.run(processes.keep(settings.workers, work, imported="main", grace=END_SECONDS, closing=listener.close))
+
+
+def _serve_beside_others(settings: Settings, listener: socket.socket) -> None:
+    _configure_logging(settings.log_level)
+    processes.end_with_parent()
+    _serve(settings, listener)
+
+
+def _check_several(settings: Settings) -> None:
+    lacking = []
+    if settings.database().is_sqlite:
+        lacking.append("PostgreSQL (TOCSIN_DATABASE_URL=postgresql://...)")
+    if Hub(settings.broadcast_url).is_alone:
+        lacking.append("Redis or Valkey (TOCSIN_BROADCAST_URL=redis://...)")
+    if settings.workers > 1 and lacking:
+        _stop(f"Several workers need {' and '.join(lacking)}.")
+
+
 async def _work(settings: Settings) -> None:
     parts, told_to_end = Parts(settings), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
-    async with parts.running([parts.worker]):
+    async with parts.running([parts.alerts, parts.worker]):
         typer.echo("Tocsin sends deliveries.")
         await told_to_end.wait()
 

@@ -95,8 +95,8 @@ async def add_due(database: Database, count: int, *, destination: str, batch: st
     def work(connection: Connection) -> None:
         last = connection.execute(select(func.coalesce(func.max(_table(Content).c.content_id), 0))).scalar_one()
         numbers = range(last + 1, last + 1 + count)
-        connection.execute(insert(_table(Content)), [_content(number) for number in numbers])
-        connection.execute(insert(_table(Notification)), [_record(number, now) for number in numbers])
+        connection.execute(insert(_table(Content)), [content(number) for number in numbers])
+        connection.execute(insert(_table(Notification)), [record(number, now) for number in numbers])
         connection.execute(insert(_table(Delivery)), [_delivery(number, now, destination, batch) for number in numbers])
 
     await database.run_sync(work)
@@ -109,7 +109,7 @@ async def add_finished(database: Database, count: int) -> None:
     def work(connection: Connection) -> None:
         for statement in (FINISHED, ATTEMPTS):
             numbers = parts["numbers"].format(count=count)
-            connection.exec_driver_sql(statement.format(numbers=numbers, moment=parts["moment"]).replace("%", "%%"))
+            connection.exec_driver_sql(statement.format(numbers=numbers, moment=parts["moment"]))
         connection.execute(text("ANALYZE"))
 
     await database.run_sync(work)
@@ -131,7 +131,7 @@ def _now() -> datetime:
     return datetime.now(UTC) - timedelta(seconds=1)
 
 
-def _content(number: int) -> dict[str, Any]:
+def content(number: int) -> dict[str, Any]:
     return {
         "content_id": number,
         "domain_id": DOMAIN,
@@ -142,7 +142,7 @@ def _content(number: int) -> dict[str, Any]:
     }
 
 
-def _record(number: int, now: datetime) -> dict[str, Any]:
+def record(number: int, now: datetime) -> dict[str, Any]:
     return {
         "notification_id": f"notification-{number}",
         "domain_id": DOMAIN,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import unicodedata
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Range = IPv4Network | IPv6Network
@@ -24,6 +26,20 @@ REFUSED = [
     )
 ]
 
+LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+METADATA = (IPv4Address("169.254.169.254"),)  # what clouds tell their machines, credentials among it
+# Names whose addresses are known without asking; each stands for those below it, too.
+KNOWN_NAMES: dict[str, Sequence[Address]] = {
+    "localhost": LOCALHOST,
+    "localhost.localdomain": LOCALHOST,
+    "ip6-localhost": LOCALHOST,
+    "ip6-loopback": LOCALHOST,
+    "metadata.google.internal": METADATA,
+    "metadata.goog": METADATA,
+    "instance-data.ec2.internal": METADATA,
+}
+DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # which IDNA takes for one
+
 
 def permitted(address: Address, allow: Sequence[Range]) -> bool:
     """Whether it is public, or within `allow`."""
@@ -31,6 +47,29 @@ def permitted(address: Address, allow: Sequence[Range]) -> bool:
     if any(address in network or reached in network for network in allow):
         return True
     return _is_public(reached)
+
+
+def evident(host: str) -> Sequence[Address]:
+    """The addresses that a host can be seen to have without asking anybody: none for an ordinary name.
+
+    It reads more spellings than connect to anything, and none that is an ordinary name: seeing is no leave to connect.
+    """
+    name = unicodedata.normalize("NFKC", host.translate(DOTS)).strip("[]").rstrip(".").lower()
+    literal = _literal(name)
+    if literal is not None:
+        return [literal]
+    return next((found for known, found in KNOWN_NAMES.items() if name == known or name.endswith(f".{known}")), ())
+
+
+def _literal(text: str) -> Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(text))  # 127.1, 2130706433, 0x7f.1 and 0177.1, as resolvers read them
+    except (OSError, ValueError):
+        return None
 
 
 def _reached(address: Address) -> Address:

@@ -2,26 +2,29 @@
 
 It carries sequence numbers and ids, never content: the rows are the truth, and a lost message only makes a stream
 later. So a watcher needs no queue: of an inbox it keeps the highest number that it was told, of deliveries the set of
-those that it has not read again yet. The sole user of `broadcaster`.
+those that it has not read again yet. Where messages may have been lost, inboxes are looked at anew at once, and whoever
+watches deliveries, of which there is no log, is told to. The sole user of `broadcaster`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 import structlog
-from broadcaster import Broadcast
+from broadcaster import Broadcast, BroadcastBackend
 
+from dispatch import redis_signal
+from dispatch.redis_signal import NotSent, RedisSignal
 from storage.inboxes import Owner
 from storage.models import InboxKind
 
 CHANNEL = "tocsin"
-SUPPORTED_SCHEMES = ("memory",)
+SCHEMES = ("memory", *redis_signal.SCHEMES)
 MAX_UNREAD = 1_000  # deliveries that one watcher may leave unread: whoever falls further behind lists them again
 
 log = structlog.get_logger()
@@ -50,12 +53,16 @@ class Watch:
         self._closed = False
 
     async def beyond(self, seq: int) -> None:
-        """Return once the inbox is known to have come past this sequence number. Raises HubClosed."""
+        """Return once the inbox is said to have come past this sequence number. Raises HubClosed.
+
+        It is said once: who reads after this and finds nothing was told wrong, and waits for the next news.
+        """
         while self._head <= seq and not self._closed:
             self._moved.clear()
             await self._moved.wait()
         if self._closed:
             raise HubClosed
+        self._head = 0
 
     def advance(self, head: int) -> None:
         self._head = max(self._head, head)
@@ -67,7 +74,7 @@ class Watch:
 
 
 class FellBehind(Exception):
-    """More deliveries changed than a watcher may leave unread."""
+    """More deliveries changed than a watcher may leave unread, or the news of some was lost."""
 
 
 class DeliveryWatch:
@@ -93,8 +100,12 @@ class DeliveryWatch:
     def add(self, delivery_ids: Collection[str]) -> None:
         self._unread |= dict.fromkeys(delivery_ids)
         if len(self._unread) > MAX_UNREAD:
-            self._unread.clear()
-            self._end = self._end or FellBehind()
+            self.fall_behind()
+        self._moved.set()
+
+    def fall_behind(self) -> None:
+        self._unread.clear()
+        self._end = self._end or FellBehind()
         self._moved.set()
 
     def close(self) -> None:
@@ -103,18 +114,40 @@ class DeliveryWatch:
 
 
 class Hub:
-    """`open` before use, `close` after. All processes of one server share a broadcast URL."""
+    """`open` before use, `close` after. All processes of one server share a broadcast URL, and a channel there.
 
-    def __init__(self, url: str) -> None:
-        self._broadcast = Broadcast(url)
-        self._is_alone = url.startswith("memory:")  # there are no streams but this process's own
+    `check_heads` is called when inboxes may have moved without this process having been told, `check_revocations` when
+    a process has revoked tokens, or may have.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        channel: str = CHANNEL,
+        check_heads: Callable[[], None] = lambda: None,
+        check_revocations: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Raises ValueError, without any of it, for a URL that is none."""
+        scheme, separator, _ = url.partition("://")
+        if not separator or scheme not in SCHEMES:
+            raise ValueError(f"must be one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+        self.is_alone = scheme == "memory"  # there are no streams but this process's own
+        self.untold = 0  # messages that no other process was sent
+        self._signal = None if self.is_alone else RedisSignal(url, on_gap=self._after_gap)
+        # broadcaster asks for no more of its backends than the signal has.
+        backend = cast(BroadcastBackend | None, self._signal)
+        self._broadcast = Broadcast(backend=backend) if backend else Broadcast(url)
+        self._channel = channel
+        self._check_heads = check_heads
+        self._check_revocations = check_revocations
         self._watches: dict[Owner, set[Watch]] = defaultdict(set)
         self._delivery_watches: dict[str, set[DeliveryWatch]] = defaultdict(set)  # by domain
         self._resources = AsyncExitStack()
 
     async def open(self) -> None:
         await self._resources.enter_async_context(self._broadcast)
-        self._subscription = await self._resources.enter_async_context(self._broadcast.subscribe(CHANNEL))
+        self._subscription = await self._resources.enter_async_context(self._broadcast.subscribe(self._channel))
         self._listener = asyncio.create_task(self._listen(), name="hub")
 
     async def close(self) -> None:
@@ -130,11 +163,14 @@ class Hub:
         await self._resources.aclose()
 
     @property
-    def healthy(self) -> bool:
-        return not self._listener.done()
+    def health(self) -> str:
+        """What is wrong, or `ok`."""
+        if self._listener.done():
+            return "the listener has stopped"
+        return self._signal.health if self._signal else "ok"
 
     async def publish(self, heads: Mapping[Owner, int]) -> None:
-        """Tell every process that these inboxes have come this far. A failure is logged: it only costs time."""
+        """Tell every process that these inboxes have come this far. A failure is counted: it only costs time."""
         if heads:
             await self._tell(heads=[[*owner, seq] for owner, seq in heads.items()])
 
@@ -142,10 +178,14 @@ class Hub:
         """Tell every process that these deliveries were made, or have changed. A failure costs their watchers news."""
         by_domain: dict[str, list[str]] = defaultdict(list)
         for delivery in changed:
-            if not self._is_alone or delivery.domain_id in self._delivery_watches:
+            if not self.is_alone or delivery.domain_id in self._delivery_watches:
                 by_domain[delivery.domain_id].append(delivery.delivery_id)
         if by_domain:
             await self._tell(deliveries=by_domain)
+
+    async def publish_revocation(self) -> None:
+        """Tell every process that tokens were revoked. A failure is counted: it only costs time."""
+        await self._tell(revoked=True)
 
     def wake(self, heads: Mapping[Owner, int]) -> None:
         """Tell the streams of this process the same."""
@@ -188,15 +228,46 @@ class Hub:
                 del self._delivery_watches[domain_id]
 
     async def _tell(self, **message: Any) -> None:
+        text = orjson.dumps(message).decode()
         try:
-            await self._broadcast.publish(CHANNEL, orjson.dumps(message).decode())
-        except Exception as error:
-            log.warning("hub_publish_failed", error=type(error).__name__)
+            await self._broadcast.publish(self._channel, text)
+        except NotSent:
+            self.untold += 1
+            self._hear(text)  # the streams of this process at least
 
     async def _listen(self) -> None:
+        # It waits for nothing but the next message, so what broadcaster queues for it, without a bound of its own, is
+        # what the backend had when it was asked.
         while True:
             event = await self._subscription.get()
-            message = orjson.loads(event.message)
-            heads = message.get("heads", ())
-            self.wake({Owner(domain, InboxKind(kind), owner): seq for domain, kind, owner, seq in heads})
-            self.wake_deliveries(message.get("deliveries", {}))
+            self._hear(event.message)
+
+    def _hear(self, text: str) -> None:
+        try:
+            message = orjson.loads(text)
+            heads = {
+                Owner(domain, InboxKind(kind), owner): seq for domain, kind, owner, seq in message.get("heads", ())
+            }
+            deliveries = message.get("deliveries", {})
+        except (AttributeError, TypeError, ValueError):
+            log.warning("hub_message_malformed")  # of another version, perhaps
+            return
+        self.wake(heads)
+        self.wake_deliveries(deliveries)
+        if message.get("revoked"):
+            self._check_revocations()
+        if message.get("gap"):
+            self._look_anew()
+
+    async def _after_gap(self, unsent: int) -> None:
+        """Messages were lost: others' perhaps, and so many of ours."""
+        self._look_anew()
+        if unsent:
+            await self._tell(gap=True)
+
+    def _look_anew(self) -> None:
+        self._check_heads()
+        self._check_revocations()
+        for watches in self._delivery_watches.values():
+            for watch in watches:
+                watch.fall_behind()

@@ -34,7 +34,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from dispatch.addresses import Address, Range, permitted
+from dispatch.addresses import Address, Range, evident, permitted
 
 MAX_RESPONSE_BYTES = 20_000  # of an answer; what follows is not read
 BODY_SECONDS = 2.0  # the status has decided by then: a body that trickles is cut here
@@ -95,6 +95,51 @@ class Network:
             sending = self._client().post(_target(url, headers), headers=headers, data=content, allow_redirects=False)
             async with sending as response:
                 return Answer(response.status, await _beginning(response), response.headers.get("retry-after"))
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that each step of a request has."""
+        return self._timeout
+
+    def permits(self, address: Address) -> bool:
+        """Whether this server may connect to it."""
+        return permitted(address, self._allow)
+
+    def refuses(self, host: str) -> bool:
+        """Whether it can be seen of a host, without a resolver, that it will be refused."""
+        addresses = evident(host)
+        return bool(addresses) and not any(map(self.permits, addresses))
+
+    async def reachable(self, host: str, port: int) -> Sequence[Address]:
+        """Where a connection may go that is no HTTP request of this client: never to the name. Raises NoAnswer."""
+        try:
+            return await self._reachable(host, port)
+        except OSError as error:
+            raise NoAnswer("The request failed: the name cannot be resolved.") from error
+
+    async def open(self, host: str, port: int) -> socket.socket:
+        """A socket that is connected to an address of this name, without a byte sent. Raises NoAnswer."""
+        failure = NoAnswer("The connection failed.")
+        for address in await self.reachable(host, port):
+            try:
+                return await self._connected(address, port)
+            except TimeoutError:
+                failure = TimedOut("The connection was not made in time.")
+            except OSError as error:
+                failure = NoAnswer(f"The connection failed: {reason(error)}.")
+        raise failure
+
+    async def _connected(self, address: Address, port: int) -> socket.socket:
+        """Raises OSError."""
+        opened = socket.socket(_family(address), socket.SOCK_STREAM)
+        opened.setblocking(False)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await asyncio.get_running_loop().sock_connect(opened, (str(address), port))
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def _client(self) -> ClientSession:
         """The session, made when it is first asked for: it belongs to the event loop that runs by then."""
@@ -158,9 +203,12 @@ class _Resolver(AbstractResolver):
 
 
 def _resolved(host: str, port: int, address: Address) -> ResolveResult:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # never to be looked up again
-    return ResolveResult(hostname=host, host=str(address), port=port, family=family, proto=0, flags=numeric)
+    return ResolveResult(hostname=host, host=str(address), port=port, family=_family(address), proto=0, flags=numeric)
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
 def _lookup(host: str, port: int) -> list[Any]:
@@ -195,15 +243,15 @@ def _translated() -> Iterator[None]:
     except TimeoutError as error:
         raise TimedOut("No answer came in time.") from error
     except ClientConnectorError as error:  # a wrong certificate among them, which is a ValueError too
-        raise NoAnswer(f"The request failed: {_reason(error)}.") from error
+        raise NoAnswer(f"The request failed: {reason(error)}.") from error
     except (InvalidURL, NonHttpUrlClientError, ValueError) as error:
         raise Malformed("The address or one of the headers is not valid.") from error
     except ClientError as error:
-        raise NoAnswer(f"The request failed: {_reason(error)}.") from error
+        raise NoAnswer(f"The request failed: {reason(error)}.") from error
 
 
-def _reason(error: BaseException) -> str:
-    """What the system or TLS said underneath."""
+def reason(error: BaseException) -> str:
+    """What the system or TLS said underneath: for people, without an address."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ClientConnectorDNSError):

@@ -22,6 +22,8 @@ from storage.models import (
     ResourceState,
 )
 
+Route = tuple[Channel, Protocol]
+
 LEVELS = tuple(NotificationLevel)  # ascending after ALL
 UNLIMITED: Mapping[str, int] = MappingProxyType({})
 HELD = frozenset({DecisionReason.OFF_HOURS, DecisionReason.QUOTA})  # wanted, but not now
@@ -69,7 +71,7 @@ def plan(
     *,
     topic: str,
     level: NotificationLevel,
-    channels: Sequence[tuple[Channel, Protocol]],
+    channels: Sequence[Route],
     now: datetime,
     remaining: Mapping[str, int] = UNLIMITED,
 ) -> list[DispatchDecision]:
@@ -82,10 +84,13 @@ def plan(
     return _within_quotas(channels, decisions, remaining)
 
 
-def left(remaining: Mapping[str, int], decisions: Iterable[DispatchDecision]) -> dict[str, int]:
-    """What these decisions leave of what remained."""
-    sends = Counter(each.protocol_id for each in decisions if each.decision is Decision.SEND)
-    return {protocol_id: max(0, number - sends[protocol_id]) for protocol_id, number in remaining.items()}
+def left(remaining: Mapping[str, int], planned: Iterable[tuple[Route, DispatchDecision]]) -> dict[str, int]:
+    """What these decisions leave of what remained: each recipient of a channel takes one."""
+    taken: Counter[str] = Counter()
+    for (channel, protocol), decision in planned:
+        if decision.decision is Decision.SEND:
+            taken[protocol.protocol_id] += channel.part_count
+    return {protocol_id: max(0, number - taken[protocol_id]) for protocol_id, number in remaining.items()}
 
 
 def replan(channel: Channel | None, protocol: Protocol, *, waited: bool, now: datetime) -> DispatchDecision:
@@ -102,15 +107,16 @@ def replan(channel: Channel | None, protocol: Protocol, *, waited: bool, now: da
 
 
 def _within_quotas(
-    channels: Sequence[tuple[Channel, Protocol]], decisions: Sequence[DispatchDecision], remaining: Mapping[str, int]
+    channels: Sequence[Route], decisions: Sequence[DispatchDecision], remaining: Mapping[str, int]
 ) -> list[DispatchDecision]:
+    """What nothing is left for is held. Where not all of a channel's recipients fit, the worker holds the rest."""
     taken: Counter[str] = Counter()
     within = []
     for (channel, protocol), decision in zip(channels, decisions, strict=True):
         if decision.decision is Decision.SEND and protocol.protocol_id in remaining:
-            taken[protocol.protocol_id] += 1
-            if taken[protocol.protocol_id] > remaining[protocol.protocol_id]:
+            if taken[protocol.protocol_id] >= remaining[protocol.protocol_id]:
                 decision = _skip(channel, protocol, DecisionReason.QUOTA)
+            taken[protocol.protocol_id] += channel.part_count
         within.append(decision)
     return within
 

@@ -6,19 +6,19 @@ It writes nothing: what came of it is for the worker to judge and to record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from dispatch.plugins import DispatchRequest, Envelope, Plugin, Result
+from dispatch.plugins import DispatchRequest, Envelope, JsonObject, Plugin, Result, Splitting
 from dispatch.redaction import Redactor, strings
 from storage.errors import WrongKey
 from storage.models import AttemptOutcome
 from storage.queue import Claimed
 from storage.secrets import Vault
 
-MAX_ERROR = 500  # characters kept
+MAX_ERROR = 500  # bytes kept
 MAX_EXCERPT = 20_000
 KEPT_SECRETS = 256  # channels whose secrets stay opened, for the next delivery through them
 
@@ -54,9 +54,15 @@ class Sender:
             return _ours("The plugin is not installed here.")
         try:
             secrets = self._open(claimed)
+            request = _to_recipient(plugin, _request(claimed, secrets, self._clock()), claimed.delivery.part)
         except WrongKey as error:
             return _ours(str(error))
-        result = await _call(plugin, _request(claimed, secrets, self._clock()), timeout)
+        except Exception as error:
+            return _ours(f"The plugin failed ({type(error).__name__}).")
+        if request is None:
+            gone = Result(AttemptOutcome.REFUSED, error="This recipient is no longer in the channel's data.")
+            return Sent(gone, is_of_destination=False)
+        result = await _call(plugin, request, timeout)
         return Sent(_presentable(result, secrets.redactor))
 
     def _open(self, claimed: Claimed) -> _Secrets:
@@ -102,6 +108,14 @@ def _request(claimed: Claimed, secrets: _Secrets, now: datetime) -> DispatchRequ
     )
 
 
+def _to_recipient(plugin: Plugin, request: DispatchRequest, part: int) -> DispatchRequest | None:
+    """The request for the one recipient of this part; None where the channel has lost it since."""
+    if not isinstance(plugin, Splitting):
+        return request
+    parts: Sequence[JsonObject] = plugin.parts(request.channel_data)
+    return replace(request, channel_data=parts[part]) if part < len(parts) else None
+
+
 async def _call(plugin: Plugin, request: DispatchRequest, timeout: float) -> Result:
     # Of an exception only the class is kept: its text may hold what the plugin was given.
     try:
@@ -131,4 +145,5 @@ def _kept(text: str | None, redactor: Redactor, longest: int) -> str | None:
     if text is None:
         return None
     storable = text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return redactor.redact(storable)[:longest]
+    is_cut = len(storable.encode()) >= longest  # by the plugin, or here
+    return redactor.redact(storable, is_cut=is_cut).encode()[:longest].decode(errors="ignore")

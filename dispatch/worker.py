@@ -25,7 +25,7 @@ from dispatch.sending import Sender, Sent
 from storage import queue
 from storage.deliveries import WITHDRAWN
 from storage.engine import Database
-from storage.models import OPEN_STATES, AttemptOutcome, Channel, Decision, DecisionReason, DeliveryState
+from storage.models import OPEN_STATES, AttemptOutcome, Decision, DecisionReason, DeliveryState
 from storage.queue import Claimed, Claims, Leased, Outcome, Recorded, Room, Tried, Verdict
 from storage.secrets import Vault
 
@@ -39,7 +39,7 @@ LEASE_MARGIN = 10.0  # seconds of a lease beyond the last call: for recording it
 DATABASE_GRACE = 5.0  # seconds at the end for what talks to the database, which is never cut off half-way
 
 Announce = Callable[[Sequence[Leased]], Awaitable[None]]
-Alert = Callable[[Channel], Awaitable[None]]
+Alert = Callable[[], None]
 
 log = structlog.get_logger()
 
@@ -71,6 +71,9 @@ class _Flight:
 async def _to_nobody(_changed: object) -> None: ...
 
 
+def _no_one() -> None: ...
+
+
 class Worker:
     """`start` it within a running event loop, `wake` it when deliveries were committed, `stop` it at the end."""
 
@@ -85,11 +88,13 @@ class Worker:
         clock: Callable[[], datetime],
         settings: WorkerSettings,
         announce: Announce = _to_nobody,
-        alert: Alert = _to_nobody,
+        alert: Alert = _no_one,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`announce` is told of deliveries that have changed, `alert` of a channel that was disabled for failing."""
+        """`announce` is told of deliveries that have changed, `alert` that there are channels whose owners are to be
+        told that they were disabled.
+        """
         self._database = database
         self._clock = clock
         self._settings = settings
@@ -267,7 +272,8 @@ class Worker:
         await self._announce([outcome.delivery for outcome in recorded.outcomes])
         for channel in recorded.disabled:
             log.warning("channel_disabled", channel_id=channel.channel_id, failing_since=str(channel.failing_since))
-            await self._alert(channel)
+        if recorded.disabled:
+            self._alert()
 
     def _judge(self, delivery: Leased, sent: Sent) -> Verdict:
         result = sent.result

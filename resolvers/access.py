@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -10,10 +11,14 @@ import jwt
 
 from resolvers import checks
 from resolvers.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from storage.models import Revocation
 from storage.scope import Scope
 
 ALGORITHM = "HS256"
 ISSUER = "tocsin"
+
+
+User = tuple[str, str]  # a domain, and a user or a service in it
 
 
 class Role(StrEnum):
@@ -34,17 +39,42 @@ class Caller:
     user_id: str
     role: Role
     expires_at: datetime
+    issued_at: datetime | None = None  # None: the token does not say, so it counts as older than any revocation
+
+    @property
+    def user(self) -> User:
+        return self.domain_id, self.user_id
+
+
+class Revocations:
+    """What this process knows of revoked tokens, in memory: a request that asks costs no query."""
+
+    def __init__(self) -> None:
+        self._revoked_at: dict[User, datetime] = {}
+
+    def learn(self, revocations: Iterable[Revocation]) -> None:
+        for known in revocations:
+            user = known.domain_id, known.user_id
+            self._revoked_at[user] = max(known.revoked_at, self._revoked_at.get(user, known.revoked_at))
+
+    def check(self, caller: Caller) -> None:
+        """Raises Unauthenticated for a token that was issued before its user's tokens were revoked."""
+        revoked_at = self._revoked_at.get(caller.user)
+        if revoked_at is not None and (caller.issued_at is None or caller.issued_at <= revoked_at):
+            raise Unauthenticated("The bearer token was revoked.")
 
 
 def issue(key: bytes, caller: Caller) -> str:
     """A bearer token that `authenticate` reads back as `caller`."""
-    claims = {
+    claims: dict[str, object] = {
         "iss": ISSUER,
         "dom": caller.domain_id,
         "sub": caller.user_id,
         "role": caller.role.value,
         "exp": int(caller.expires_at.timestamp()),
     }
+    if caller.issued_at is not None:
+        claims["iat"] = caller.issued_at.timestamp()  # with its fraction: a second may hold a revocation
     return jwt.encode(claims, key, algorithm=ALGORITHM)
 
 
@@ -59,13 +89,19 @@ def authenticate(authorization: str | None, key: bytes, now: datetime) -> Caller
             key,
             algorithms=[ALGORITHM],
             # The clock is ours, not the library's: expiry is judged below.
-            options={"require": ["dom", "sub", "role", "exp"], "verify_exp": False, "verify_aud": False},
+            options={
+                "require": ["dom", "sub", "role", "exp"],
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_aud": False,
+            },
         )
         caller = Caller(
             domain_id=_identifier(claims["dom"]),
             user_id=_identifier(claims["sub"]),
             role=Role(claims["role"]),
             expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC),
+            issued_at=_instant(claims.get("iat")),
         )
     except (jwt.InvalidTokenError, InvalidArgument, ValueError, TypeError, OverflowError) as error:
         raise Unauthenticated("The bearer token is not valid.") from error
@@ -78,6 +114,16 @@ def _identifier(claim: object) -> str:
     if not isinstance(claim, str):
         raise ValueError("not an identifier")
     return checks.identifier(claim, "token")
+
+
+def _instant(claim: object) -> datetime | None:
+    """To the millisecond, rounded down: as a revocation is kept."""
+    if claim is None:
+        return None
+    if not isinstance(claim, int | float):
+        raise ValueError("not an instant")
+    instant = datetime.fromtimestamp(claim, UTC)
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 def lifetime(now: datetime, ttl: timedelta) -> datetime:

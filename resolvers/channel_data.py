@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dispatch.plugins import Addressing, schemas
+from dispatch.plugins import Addressing, Plugin, Splitting, schemas
 from resolvers import checks, plugins
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument
 from storage.models import JsonObject, Protocol, ProtocolType
 
 MAX_USERS = 10_000  # of one INTERNAL channel
+MAX_PARTS = 50  # recipients of one EXTERNAL channel, each a delivery of every notification
 
 # What `_internal` holds to, for clients that build a form from it.
 INTERNAL_SCHEMA: JsonObject = {
@@ -38,6 +39,7 @@ class ChannelData:
     secret_data: bytes | None  # all of it, sealed, where anything of it is secret
     users: tuple[str, ...] = ()  # whom an INTERNAL channel names
     destination: str | None = None  # what its deliveries are limited together with; None: each other
+    part_count: int = 1  # deliveries that one notification makes
 
 
 async def schema(server: Server, protocol: Protocol) -> JsonObject | None:
@@ -62,15 +64,28 @@ async def check(server: Server, protocol: Protocol, data: Any, *, kept: bytes | 
         raise FailedPrecondition("The protocol's plugin is not installed (any more).", field="protocolId")
     try:
         info = await plugins.info(plugin, protocol.options)
+        whole = plugins.unmasked(data, None if kept is None else server.vault.unseal(kept), "data")
+        plugins.check(whole, info.data_schema, "data")
+        await plugins.inspect(plugin, whole, "data")
+        destination, part_count = _destination(plugin, whole), _part_count(plugin, whole)
     except plugins.PluginFailed as error:
         raise FailedPrecondition(f"The protocol's plugin does not answer ({error}).", field="protocolId") from error
-    whole = plugins.unmasked(data, None if kept is None else server.vault.unseal(kept), "data")
-    plugins.check(whole, info.data_schema, "data")
-    destination = plugin.destination(whole) if isinstance(plugin, Addressing) else None
-    if info.data_is_secret:
-        return ChannelData(None, server.vault.seal(whole), destination=destination)
-    shown = schemas.concealed(whole, info.data_schema)
-    return ChannelData(shown, None if shown == whole else server.vault.seal(whole), destination=destination)
+    shown = None if info.data_is_secret else schemas.concealed(whole, info.data_schema)
+    sealed = None if shown == whole else server.vault.seal(whole)
+    return ChannelData(shown, sealed, destination=destination, part_count=part_count)
+
+
+def _destination(plugin: Plugin, data: JsonObject) -> str | None:
+    with plugins.failing():
+        return plugin.destination(data) if isinstance(plugin, Addressing) else None
+
+
+def _part_count(plugin: Plugin, data: JsonObject) -> int:
+    with plugins.failing():
+        count = len(plugin.parts(data)) if isinstance(plugin, Splitting) else 1
+    if not 1 <= count <= MAX_PARTS:
+        raise InvalidArgument(f"A channel leads to one recipient at least and {MAX_PARTS} at most.", field="data")
+    return count
 
 
 def _internal(data: JsonObject) -> ChannelData:

@@ -6,14 +6,15 @@ Projects' channels are the administrators' business. Users' channels are each us
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch.schedules import Schedule
-from resolvers import access, channel_data, channel_rules, checks, paging, transaction
+from resolvers import access, channel_data, channel_rules, checks, transaction
 from resolvers.access import Caller, Role
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from resolvers.paging import Listing, Window
@@ -92,6 +93,7 @@ async def create(
             data=address.data,
             secret_data=address.secret_data,
             destination=address.destination,
+            part_count=address.part_count,
             created_at=now,
             **values,
         )
@@ -178,20 +180,30 @@ async def find(server: Server, caller: Caller, kind: Kind, channel_id: str) -> C
 
 
 async def page(
-    server: Server, caller: Caller, kind: Kind, *, wanted: Filter, window: Window, domain_id: str | None = None
+    server: Server,
+    caller: Caller,
+    kind: Kind,
+    *,
+    wanted: Filter,
+    window: Window,
+    domain_id: str | None = None,
+    asking: Asking = NOTHING,
 ) -> Listing[Channel]:
     """The channels that the caller sees, newest first."""
     access.require(caller, _KINDS[kind].roles)
     scope = access.scope(caller, domain_id)
     _check_filter(caller, kind, wanted)
-    bounds = paging.bounds(window, channels.ORDER)
-
-    async def count() -> int:
-        async with server.database.read() as session:
-            return await channels.count(session, kind, scope, wanted)
-
-    async with server.database.read() as session:
-        return Listing(await channels.page(session, kind, scope, wanted, bounds), channels.ORDER, count)
+    return await listing(
+        server,
+        asking,
+        window,
+        channels.FIELDS[kind],
+        order=lambda sort: channels.order(kind, sort),
+        page=lambda session, question, order, bounds: channels.page(
+            session, kind, scope, replace(wanted, question=question), bounds, order=order
+        ),
+        count=lambda session, question: channels.count(session, kind, scope, replace(wanted, question=question)),
+    )
 
 
 async def _change(server: Server, caller: Caller, kind: Kind, channel_id: str, values: Mapping[str, Any]) -> Channel:
@@ -215,7 +227,12 @@ async def _change_data(
         if channel.secret_data != seen.secret_data:
             # A mask would bring back what somebody else has replaced since.
             raise FailedPrecondition("The channel was changed meanwhile. Try again.", field=_KINDS[kind].id_field)
-        stored = {"data": address.data, "secret_data": address.secret_data, "destination": address.destination}
+        stored = {
+            "data": address.data,
+            "secret_data": address.secret_data,
+            "destination": address.destination,
+            "part_count": address.part_count,
+        }
         return _set(channel, {**values, **stored, "failing_since": None})
 
     return await transaction.write(server, caller, work)

@@ -24,7 +24,7 @@ def text(value: str, field: str, *, longest: int = MAX_NAME_LENGTH) -> str:
         raise InvalidArgument("This may not be empty.", field=field)
     if len(value) > longest:
         raise InvalidArgument(f"This may have {longest} characters at most.", field=field)
-    return _storable(value, field)
+    return storable(value, field)
 
 
 def identifier(value: str, field: str) -> str:
@@ -57,7 +57,7 @@ def json_object(value: Any, field: str) -> dict[str, Any]:
 
 def _check_json(value: Any, field: str, *, depth: int) -> None:
     if isinstance(value, str):
-        _storable(value, field)
+        storable(value, field)
     elif isinstance(value, bool) or value is None:
         return
     elif isinstance(value, int):
@@ -70,14 +70,15 @@ def _check_json(value: Any, field: str, *, depth: int) -> None:
         raise InvalidArgument(f"This may be nested {MAX_JSON_DEPTH} deep at most.", field=field)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _storable(key, field)
+            storable(key, field)
             _check_json(item, field, depth=depth + 1)
     else:
         for item in value:
             _check_json(item, field, depth=depth + 1)
 
 
-def _storable(value: str, field: str) -> str:
+def storable(value: str, field: str) -> str:
+    """A text that every database can hold. Raises InvalidArgument."""
     if "\0" in value:
         raise InvalidArgument("The character U+0000 cannot be stored.", field=field)
     if not _is_unicode(value):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dispatch.hub import Hub
 from dispatch.plugins import Plugin
+from resolvers.access import Revocations
 from storage.engine import Database
 from storage.secrets import Vault
 
@@ -24,3 +25,4 @@ class Server:
     wake_fanout: Callable[[], None]  # recipients were left for later chunks
     clock: Clock
     mark_read_on_fetch: bool = True
+    revocations: Revocations = field(default_factory=Revocations)

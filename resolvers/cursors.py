@@ -1,14 +1,15 @@
-"""The spelling of positions: opaque to clients, checked when they come back. Two kinds, never one for the other.
+"""The spelling of positions: opaque to clients, checked when they come back. Three kinds, never one for the other.
 
-A list cursor names an order and a row's values in it; a stream cursor names an inbox, its generation and a sequence
-number. Both carry a checksum, so that a cut or altered one is told from an old one.
+A list cursor names an order and a row's values in it; a stream cursor names an inbox, or a project's feed, its
+generation and a sequence number; a feed cursor names a domain, the generation of its feed and a position there. All
+carry a checksum, so that a cut or altered one is told from an old one.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from storage.models import Inbox
 from storage.paging import Order, Position, SortKey, position
 
 CHECKSUM_BYTES = 6
-LIST, STREAM = "l", "s"
+LIST, STREAM, FEED = "l", "s", "f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,14 @@ class StreamCursor:
 
 
 BEGINNING = StreamCursor(0, 0, 0)  # of an inbox that did not exist when its owner asked for it
+
+
+@dataclass(frozen=True, slots=True)
+class FeedCursor:
+    domain_id: str
+    generation: int
+    number: int
+    content_id: int
 
 
 def for_row(row: Any, order: Order) -> str:
@@ -59,10 +68,24 @@ def stream_position(cursor: str, *, field: str) -> StreamCursor:
     """The position that a stream cursor names. Raises InvalidArgument."""
     kind, *parts = _decode(cursor, field)
     if kind != STREAM:
-        raise InvalidArgument("This is a list's cursor, not a stream's.", field=field)
+        raise InvalidArgument("This is a cursor of another kind: a list's, or a domain's feed's.", field=field)
     if len(parts) != 3 or not all(type(part) is int and part >= 0 for part in parts):
         raise _not_ours(field)
     return StreamCursor(*parts)
+
+
+def for_feed(position: FeedCursor) -> str:
+    return _encode([FEED, *astuple(position)])
+
+
+def feed_position(cursor: str, *, field: str) -> FeedCursor:
+    """The position that a cursor of a domain's feed names. Raises InvalidArgument."""
+    kind, *parts = _decode(cursor, field)
+    if kind != FEED:
+        raise InvalidArgument("This is a cursor of another kind, not of a domain's feed.", field=field)
+    if len(parts) != 4 or not all(type(part) is int and part in checks.INT64 for part in parts[1:]):
+        raise _not_ours(field)
+    return FeedCursor(*parts)
 
 
 def seq_within(inbox: Inbox | None, position: StreamCursor, *, field: str) -> int:
@@ -88,10 +111,14 @@ def _plain(value: Any) -> Any:
 def _rich(value: Any, key: SortKey, field: str) -> Any:
     """Raises TypeError, ValueError, InvalidArgument for what no row has under this key."""
     kind = key.column.type.python_type
+    if kind is int:
+        if type(value) is not int or value not in checks.INT64:
+            raise TypeError("not an integer")
+        return value
     if kind is not datetime:
         if not isinstance(value, str):
             raise TypeError("not a text")
-        return kind(checks.text(value, field))
+        return kind(checks.storable(value, field))
     [spelled] = value
     instant = datetime.fromisoformat(spelled)
     if instant.tzinfo != UTC:

@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import replace
 
 from dispatch.hub import DeliveryWatch, FellBehind, HubClosed
-from resolvers import access, checks, paging
+from resolvers import access, checks
 from resolvers.access import Caller
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, Unavailable
 from resolvers.paging import Listing, Window
-from storage import deliveries
-from storage.deliveries import NEWEST_FIRST, Filter
+from storage import deliveries, fields
+from storage.deliveries import Filter
 from storage.models import Attempt, Delivery, DeliveryState
 from storage.paging import Bounds
 from storage.scope import Scope
@@ -28,19 +29,28 @@ async def find(server: Server, caller: Caller, delivery_id: str) -> Delivery | N
 
 
 async def page(
-    server: Server, caller: Caller, wanted: Filter, *, domain_id: str | None, window: Window
+    server: Server,
+    caller: Caller,
+    wanted: Filter,
+    *,
+    domain_id: str | None,
+    window: Window,
+    asking: Asking = NOTHING,
 ) -> Listing[Delivery]:
     """The deliveries that the caller may see, newest first."""
-    scope, bounds = access.scope(caller, domain_id), paging.bounds(window, NEWEST_FIRST)
+    scope = access.scope(caller, domain_id)
     check(wanted)
-    async with server.database.read() as session:
-        rows = await deliveries.page(session, scope, wanted, bounds)
-
-    async def count() -> int:
-        async with server.database.read() as session:
-            return await deliveries.count(session, scope, wanted)
-
-    return Listing(rows, NEWEST_FIRST, count)
+    return await listing(
+        server,
+        asking,
+        window,
+        fields.DELIVERY,
+        order=deliveries.order,
+        page=lambda session, question, order, bounds: deliveries.page(
+            session, scope, replace(wanted, question=question), bounds, order=order
+        ),
+        count=lambda session, question: deliveries.count(session, scope, replace(wanted, question=question)),
+    )
 
 
 async def attempts(server: Server, delivery_ids: Collection[str]) -> dict[str, list[Attempt]]:
@@ -71,7 +81,7 @@ async def _changed(watch: DeliveryWatch) -> list[str]:
     except HubClosed as error:
         raise Unavailable("The server is stopping: list the deliveries, and subscribe anew.") from error
     except FellBehind as error:
-        raise Unavailable("Too many deliveries changed at once: list them, and subscribe anew.") from error
+        raise Unavailable("Changes of deliveries were missed: list them, and subscribe anew.") from error
 
 
 async def _read(server: Server, scope: Scope, wanted: Filter, changed: Sequence[str]) -> list[Delivery]:

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from dispatch import planner
 from dispatch.planner import DispatchDecision
 from resolvers.context import Server
-from storage import changes, deliveries, fanouts, ids, inboxes, routing, usages
+from storage import changes, deliveries, fanouts, feeds, ids, inboxes, routing, usages
 from storage.inboxes import Owner
 from storage.models import (
     OPEN_STATES,
@@ -100,7 +100,7 @@ async def plan(
         level=content.notification_level,
         channels=routes,
         now=now,
-        remaining=planner.left(remaining, (decision for _, decision in beside)),
+        remaining=planner.left(remaining, beside),
     )
     return list(zip(routes, decisions, strict=True))
 
@@ -147,9 +147,10 @@ def deliver(notification: Notification, plan: Plan) -> list[Delivery]:
     """Keep what was decided on the notification, and return the deliveries to enqueue."""
     notification.decisions = [decision.to_json() for _, decision in plan]
     return [
-        _delivery(notification, route, decision, decision.delivery_state)
+        _delivery(notification, route, decision, decision.delivery_state, part)
         for route, decision in plan
         if route[1].protocol_type is ProtocolType.EXTERNAL and decision.delivery_state is not None
+        for part in range(route[0].part_count)
     ]
 
 
@@ -170,7 +171,7 @@ async def reach_next_chunk(server: Server) -> bool:
 
 async def announce(server: Server, reached: Reached) -> None:
     """After commit: tell the streams and wake the worker."""
-    await server.hub.publish(reached.heads)
+    await server.hub.publish({**reached.heads, **_feeds(reached.notifications)})
     await announce_deliveries(server, reached.deliveries)
 
 
@@ -197,6 +198,11 @@ async def _continue(session: AsyncSession, fanout: Fanout, now: datetime) -> Rea
     return reached
 
 
+def _feeds(rows: Sequence[Notification]) -> dict[Owner, int]:
+    """The feeds of the domains that these rows' records are in: how far they have come, the stream sees for itself."""
+    return {inboxes.of_domain(row.domain_id): feeds.LAST for row in rows if row.user_id is None}
+
+
 def _notification(saying: Saying, inbox: Inbox) -> Notification:
     is_record = inbox.kind is InboxKind.PROJECT
     return Notification(
@@ -205,6 +211,7 @@ def _notification(saying: Saying, inbox: Inbox) -> Notification:
         content=saying.content,
         inbox=inbox,
         seq=inbox.last_seq,
+        feed_at=feeds.number() if is_record else None,
         user_id=None if is_record else inbox.owner_id,
         project_id=saying.project_id,
         parent_notification_id=None if is_record else saying.record_id,
@@ -213,7 +220,9 @@ def _notification(saying: Saying, inbox: Inbox) -> Notification:
     )
 
 
-def _delivery(notification: Notification, route: Route, decision: DispatchDecision, state: DeliveryState) -> Delivery:
+def _delivery(
+    notification: Notification, route: Route, decision: DispatchDecision, state: DeliveryState, part: int
+) -> Delivery:
     channel, protocol = route
     now, is_open = notification.created_at, state in OPEN_STATES
     return Delivery(
@@ -225,6 +234,7 @@ def _delivery(notification: Notification, route: Route, decision: DispatchDecisi
         plugin_id=protocol.plugin_id or "",
         channel_id=channel.channel_id,
         user_id=channel.user_id,
+        part=part,
         destination=channel.destination or "",
         state=state,
         reason=decision.reason,

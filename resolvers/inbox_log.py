@@ -18,6 +18,9 @@ from resolvers.errors import CursorExpired
 from storage import changes, inboxes
 from storage.inboxes import Owner
 from storage.models import Change, ChangeKind, Inbox, Notification
+from storage.scope import Scope
+
+EVERYTHING = Scope(None)  # that is in the inbox
 
 
 class EventKind(StrEnum):
@@ -29,6 +32,9 @@ class EventKind(StrEnum):
     ALL_REMOVED = "ALL_REMOVED"
     SYNCED = "SYNCED"  # nothing was missed up to here
     RESET = "RESET"  # something was missed: read the inbox anew, and go on from here
+
+
+_KINDS = {kind: EventKind(kind.value) for kind in ChangeKind}
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ class Batch:
     def has_more(self) -> bool:
         return self.inbox is not None and self.inbox.last_seq > self.position.seq
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the inbox stands as it leaves it: what comes later is announced to whoever watched before."""
+        return self.inbox is None or self.inbox.last_seq == self.position.seq
+
 
 async def start(server: Server, owner: Owner, after: StreamCursor | None) -> StreamCursor:
     """The position that a cursor names in this inbox; without one, its head. Raises InvalidArgument, CursorExpired."""
@@ -66,8 +77,11 @@ async def start(server: Server, owner: Owner, after: StreamCursor | None) -> Str
     return head(inbox) if after is None else _at(inbox, cursors.seq_within(inbox, after, field="after"))
 
 
-async def read(server: Server, owner: Owner, position: StreamCursor, *, limit: int) -> Batch:
-    """The next `limit` changes after a position, as events. Raises CursorExpired."""
+async def read(server: Server, owner: Owner, position: StreamCursor, *, limit: int, scope: Scope = EVERYTHING) -> Batch:
+    """The next `limit` changes after a position, as events; of notifications, those in the scope came.
+
+    Raises CursorExpired.
+    """
     async with server.database.read() as session:
         inbox = await inboxes.find(session, owner)
         if inbox is None:
@@ -75,9 +89,11 @@ async def read(server: Server, owner: Owner, position: StreamCursor, *, limit: i
         if position != cursors.BEGINNING and position.generation != inbox.generation:
             raise CursorExpired("This inbox has started anew: read it again.")
         log = await changes.after(session, inbox.inbox_id, position.seq, limit=limit)
-        if inbox.last_seq > position.seq and limit and (not log or log[0].seq != position.seq + 1):
+        # PostgreSQL reads the inbox first: its log may have moved on, and been pruned, since.
+        following = log[0].seq if log else inbox.last_seq + 1
+        if limit and following != position.seq + 1:
             raise CursorExpired("The log no longer reaches back to this cursor: read the inbox again.")
-        events = await _events(session, inbox, log)
+        events = await _events(session, inbox, log, scope)
         return Batch(_at(inbox, log[-1].seq) if log else position, events, inbox)
 
 
@@ -102,8 +118,8 @@ def _at(inbox: Inbox | None, seq: int) -> StreamCursor:
     return cursors.BEGINNING if inbox is None else StreamCursor(inbox.inbox_id, inbox.generation, seq)
 
 
-async def _events(session: AsyncSession, inbox: Inbox, log: Sequence[Change]) -> list[Event]:
-    rows = await changes.notifications_of(session, log)
+async def _events(session: AsyncSession, inbox: Inbox, log: Sequence[Change], scope: Scope) -> list[Event]:
+    rows = await changes.notifications_of(session, log, scope)
     existing = await changes.existing_of(session, log)
     events = (_event(inbox, change, rows.get(change.notification_id or ""), existing) for change in log)
     return [event for event in events if event is not None]
@@ -116,7 +132,7 @@ def _event(inbox: Inbox, change: Change, row: Notification | None, existing: set
     if (change.kind is ChangeKind.ADDED and row is None) or (change.kind is ChangeKind.READ and not ids):
         return None
     return Event(
-        kind=EventKind(change.kind.value),
+        kind=_KINDS[change.kind],
         position=_at(inbox, change.seq),
         unread_count=change.unread_count,
         unseen_count=change.unseen_count,
@@ -124,5 +140,5 @@ def _event(inbox: Inbox, change: Change, row: Notification | None, existing: set
         notification=row,
         notification_ids=ids,
         is_read=bool(change.is_read),
-        up_to=_at(inbox, change.up_to or 0),
+        up_to=cursors.BEGINNING if change.up_to is None else _at(inbox, change.up_to),
     )

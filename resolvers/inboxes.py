@@ -182,17 +182,29 @@ async def delete_all(
         removed: list[Notification] = []
         for inbox in locked.values():
             seq = inbox.last_seq if position is None else cursors.seq_within(inbox, position, field="upTo")
-            rows = await notifications.remove_all(session, inbox.inbox_id, up_to=seq)
-            if rows:
-                _uncount(inbox, rows)
-                _log(session, inbox, ChangeKind.ALL_REMOVED, now, up_to=seq, origin_id=origin)
-            removed += rows
+            removed += await empty(session, inbox, up_to=seq, now=now, origin_id=origin)
         await contents.drop_unneeded(session, [row.content_id for row in removed])
-        return len(removed), _heads(locked.values())
+        return len(removed), heads_of(locked.values())
 
     removed, heads = await transaction.write(server, caller, work)
     await server.hub.publish(heads)
     return removed
+
+
+async def empty(
+    session: AsyncSession, inbox: Inbox, *, up_to: int, now: datetime, origin_id: str | None = None
+) -> Sequence[Notification]:
+    """Delete what a locked inbox has up to a sequence number; the rows that went. Their contents are the caller's."""
+    rows = await notifications.remove_all(session, inbox.inbox_id, up_to=up_to)
+    if rows:
+        _uncount(inbox, rows)
+        _log(session, inbox, ChangeKind.ALL_REMOVED, now, up_to=up_to, origin_id=origin_id)
+    return rows
+
+
+def heads_of(touched: Iterable[Inbox]) -> dict[Owner, int]:
+    """How far these inboxes have come: what the hub is told."""
+    return {inboxes.owner(inbox): inbox.last_seq for inbox in touched}
 
 
 def to_mark(server: Server, caller: Caller, rows: Sequence[Notification], mark_read: bool | None) -> list[str]:
@@ -236,7 +248,7 @@ async def _change(
         return len(rows), [locked[inbox_id] for inbox_id in by_inbox]
 
     count, touched = await transaction.write(server, caller, work)
-    await server.hub.publish(_heads(touched))
+    await server.hub.publish(heads_of(touched))
     return Changed(count, await _inbox_after(server, caller, touched))
 
 
@@ -263,7 +275,7 @@ async def _change_up_to(
         return count, inbox
 
     count, inbox = await transaction.write(server, caller, work)
-    await server.hub.publish(_heads([inbox]))
+    await server.hub.publish(heads_of([inbox]))
     return Changed(count, state(inbox))
 
 
@@ -288,7 +300,3 @@ def _log(session: AsyncSession, inbox: Inbox, kind: ChangeKind, now: datetime, *
 
 def _ids(rows: Sequence[Notification]) -> list[str]:
     return [row.notification_id for row in rows]
-
-
-def _heads(touched: Iterable[Inbox]) -> dict[Owner, int]:
-    return {inboxes.owner(inbox): inbox.last_seq for inbox in touched}

@@ -5,7 +5,7 @@ A create writes content, rows, counts, changes and deliveries in one transaction
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,14 +13,15 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import access, channel_data, checks, fanout, idempotency, paging, records, transaction
+from resolvers import access, checks, fanout, idempotency, once, paging, records
 from resolvers.access import Caller
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
-from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound, Refused
+from resolvers.errors import InvalidArgument, Refused
 from resolvers.fanout import CHUNK, Reached, Saying
+from resolvers.once import Said
 from resolvers.paging import Listing, Window
-from storage import deliveries, fanouts, ids, inboxes, notifications, protocols, routing
-from storage import idempotency as idempotency_keys
+from storage import deliveries, fanouts, fields, ids, inboxes, notifications, routing
 from storage.models import (
     Content,
     Delivery,
@@ -28,16 +29,13 @@ from storage.models import (
     Notification,
     NotificationLevel,
     NotificationType,
-    Protocol,
-    ProtocolType,
-    ResourceState,
 )
 from storage.notifications import Filter
 from storage.paging import Order
 from storage.scope import Scope
+from storage.sorting import Sort
 
 MAX_CREATES = 100  # of one createNotifications: each is a transaction of its own
-PUSH_TOPIC = "push"  # of a push that names none
 
 
 class OrderDirection(StrEnum):
@@ -70,41 +68,6 @@ class Creation:
     idempotency_key: str | None = None
 
 
-@dataclass(frozen=True)
-class Push:
-    """One message, straight through one protocol."""
-
-    protocol_id: str
-    data: Any
-    message: Any
-    topic: str | None = None
-    notification_type: NotificationType = NotificationType.INFO
-    notification_level: NotificationLevel = NotificationLevel.ALL
-    domain_id: str | None = None
-    idempotency_key: str | None = None
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a create or a push led to."""
-
-    notification: Notification | None  # the record, or the one inbox row; None on a replay after it was deleted
-    notification_id: str
-    recipient_count: int
-    delivery_count: int
-    replayed: bool = False
-
-
-@dataclass(frozen=True)
-class Pushed:
-    record: Notification
-    delivery: Delivery
-    replayed: bool
-
-
-Say = Callable[[AsyncSession], Awaitable[tuple[Said, Reached]]]
-
-
 async def create(server: Server, caller: Caller, creation: Creation) -> Said:
     """Say what happened to a project, a user or a domain. The same idempotency key gets the same answer."""
     domain_id = check(caller, creation)
@@ -116,7 +79,9 @@ async def create(server: Server, caller: Caller, creation: Creation) -> Said:
         await session.flush()
         return await _SAY_TO[creation.resource_type](session, content, caller.user_id, now)
 
-    return await _once(server, caller, "createNotification", domain_id, creation, work, now)
+    key, body = creation.idempotency_key, asdict(creation)
+    claim = idempotency.claim_for(caller, "createNotification", domain_id, key, body, now)
+    return await once.say(server, caller, work, claim=claim)
 
 
 def check(caller: Caller, creation: Creation) -> str:
@@ -153,39 +118,6 @@ async def create_many(server: Server, caller: Caller, creations: Sequence[Creati
     return [await _outcome(server, caller, creation) for creation in creations]
 
 
-async def push(server: Server, caller: Caller, wanted: Push) -> Pushed:
-    """Send one message through a protocol, to an address that the call gives; a record is kept."""
-    access.require(caller, access.SENDERS)
-    domain_id = access.domain_of(caller, wanted.domain_id)
-    topic = PUSH_TOPIC if wanted.topic is None else checks.text(wanted.topic, "topic")
-    checks.json_object(wanted.message, "message")
-    protocol_id = checks.identifier(wanted.protocol_id, "protocolId")
-    protocol = await _pushable(server, Scope(domain_id), protocol_id)
-    address = await channel_data.check(server, protocol, wanted.data)
-    now = server.clock()
-
-    async def work(session: AsyncSession) -> tuple[Said, Reached]:
-        content = records.content(
-            domain_id,
-            topic,
-            message=wanted.message,
-            notification_type=wanted.notification_type,
-            notification_level=wanted.notification_level,
-        )
-        record = records.record(content, created_by=caller.user_id, now=now)
-        session.add(record)
-        await session.flush()
-        delivery = _push_delivery(record, protocol, server.vault.seal(wanted.data), address.destination)
-        await deliveries.enqueue(session, [delivery])
-        return Said(record, record.notification_id, 0, 1), Reached([record], deliveries=[delivery])
-
-    said = await _once(server, caller, "pushNotification", domain_id, wanted, work, now)
-    if said.notification is None:
-        raise NotFound("What this key pushed has been deleted since.", field="idempotencyKey")
-    [delivery] = await deliveries_of(server, said.notification_id, first=1)
-    return Pushed(said.notification, delivery, said.replayed)
-
-
 async def find(server: Server, caller: Caller, notification_id: str) -> Notification | None:
     """None when there is no such notification, or it is not the caller's to see."""
     checks.identifier(notification_id, "notificationId")
@@ -201,19 +133,22 @@ async def page(
     domain_id: str | None,
     order_by: Sequence[tuple[NotificationOrderField, OrderDirection]],
     window: Window,
+    asking: Asking = NOTHING,
 ) -> Listing[Notification]:
     """The caller's notifications: a user's own, a service's own records, an administrator's whole domain."""
     scope = access.scope(caller, domain_id)
-    order = _order(order_by)
     _check_filter(wanted)
-    async with server.database.read() as session:
-        rows = await notifications.page(session, scope, wanted, order, paging.bounds(window, order))
-
-    async def count() -> int:
-        async with server.database.read() as session:
-            return await notifications.count(session, scope, wanted)
-
-    return Listing(rows, order, count)
+    return await listing(
+        server,
+        asking,
+        window,
+        fields.NOTIFICATION,
+        order=lambda sort: _order(order_by, sort),
+        page=lambda session, question, order, bounds: notifications.page(
+            session, scope, replace(wanted, question=question), order, bounds
+        ),
+        count=lambda session, question: notifications.count(session, scope, replace(wanted, question=question)),
+    )
 
 
 async def rows_of(server: Server, said: Said, *, first: int | None) -> list[Notification]:
@@ -238,38 +173,6 @@ async def _outcome(server: Server, caller: Caller, creation: Creation) -> Said |
         return await create(server, caller, creation)
     except Refused as refusal:
         return refusal
-
-
-async def _once(
-    server: Server, caller: Caller, operation: str, domain_id: str, body: Creation | Push, say: Say, now: datetime
-) -> Said:
-    """Say it, unless the call's key says that it was said before; then announce what was committed."""
-    claim = idempotency.claim_for(caller, operation, domain_id, body.idempotency_key, asdict(body), now)
-
-    async def work(session: AsyncSession) -> tuple[Said, Reached]:
-        if claim is None:
-            return await say(session)
-        if taken := await idempotency_keys.claim(session, claim):
-            return await _said_before(session, idempotency.first_answer(taken, claim)), Reached()
-        said, reached = await say(session)
-        await idempotency_keys.answer(session, claim, _answer(said))
-        return said, reached
-
-    said, reached = await transaction.write(server, caller, work)
-    await fanout.announce(server, reached)
-    if said.recipient_count > CHUNK:
-        server.wake_fanout()
-    return said
-
-
-def _answer(said: Said) -> dict[str, object]:
-    counts = {"recipient_count": said.recipient_count, "delivery_count": said.delivery_count}
-    return {"notification_id": said.notification_id, **counts}
-
-
-async def _said_before(session: AsyncSession, answer: dict[str, Any]) -> Said:
-    row = await notifications.find(session, answer["notification_id"], Scope(None))
-    return Said(notification=row, replayed=True, **answer)
 
 
 async def _to_user(session: AsyncSession, content: Content, created_by: str, now: datetime) -> tuple[Said, Reached]:
@@ -312,7 +215,8 @@ async def _to_domain(session: AsyncSession, content: Content, created_by: str, n
     await session.flush()
     if recipients > CHUNK:
         recipients = await fanouts.start_for_domain(session, _fanout(record, due_at=now))
-    return Said(record, record.notification_id, recipients, len(reached.deliveries)), reached
+    said = Said(record, record.notification_id, recipients, len(reached.deliveries))
+    return said, replace(reached, notifications=[record, *reached.notifications])
 
 
 _SAY_TO = {"identity.User": _to_user, "identity.Project": _to_project, "identity.Domain": _to_domain}
@@ -337,34 +241,6 @@ def _fanout(record: Notification, *, due_at: datetime) -> Fanout:
     )
 
 
-async def _pushable(server: Server, scope: Scope, protocol_id: str) -> Protocol:
-    async with server.database.read() as session:
-        protocol = await protocols.find(session, protocol_id, scope)
-    if protocol is None:
-        raise NotFound("There is no such protocol.", field="protocolId")
-    if protocol.protocol_type is ProtocolType.INTERNAL:
-        raise InvalidArgument("Push goes through an EXTERNAL protocol.", field="protocolId")
-    if protocol.state is ResourceState.DISABLED:
-        raise FailedPrecondition("This protocol is disabled.", field="protocolId")
-    return protocol
-
-
-def _push_delivery(record: Notification, protocol: Protocol, sealed_data: bytes, destination: str | None) -> Delivery:
-    return Delivery(
-        delivery_id=ids.new(ids.DELIVERY),
-        domain_id=record.domain_id,
-        notification_id=record.notification_id,
-        content_id=record.content.content_id,
-        protocol_id=protocol.protocol_id,
-        plugin_id=protocol.plugin_id or "",
-        push_data=sealed_data,
-        destination=destination or "",
-        next_attempt_at=record.created_at,
-        created_by=record.created_by,
-        created_at=record.created_at,
-    )
-
-
 def _check_filter(wanted: Filter) -> None:
     for field, values in (("notificationIds", wanted.notification_ids), ("topics", wanted.topics)):
         checks.identifiers(values or [], f"filter.{field}", longest=checks.MAX_NAME_LENGTH)
@@ -377,7 +253,12 @@ def _check_filter(wanted: Filter) -> None:
             checks.identifier(value, f"filter.{field}")
 
 
-def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]]) -> Order:
+def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]], sort: Sequence[Sort]) -> Order:
+    if sort:
+        order = notifications.order(sort)
+        if order_by:
+            raise InvalidArgument("Order by one or by the other, not by both.", field="orderBy")
+        return order
     if len({field for field, _ in order_by}) < len(order_by):
         raise InvalidArgument("A field can be ordered by once.", field="orderBy")
     if not order_by:

@@ -6,13 +6,17 @@ A plugin may be somebody else's: it is given a deadline, and of what it raises o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import structlog
 
-from dispatch.plugins import JsonObject, Plugin, PluginInfo, Verification, schemas
+from dispatch import redaction
+from dispatch.plugins import Inspecting, JsonObject, Plugin, PluginInfo, Unusable, Verification, schemas
+from dispatch.redaction import Redactor
 from resolvers import access, checks
 from resolvers.access import Caller
 from resolvers.context import Server
@@ -30,7 +34,7 @@ _answers: dict[tuple[int, bytes], tuple[Plugin, PluginInfo]] = {}
 
 
 class PluginFailed(Exception):
-    """A plugin did not answer in time, or raised. The message is the name of what it raised."""
+    """A plugin did not answer in time, or raised. The message is what it says, or the name of what it raised."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ async def info(plugin: Plugin, options: JsonObject) -> PluginInfo:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             answer = await plugin.init(options)
+        _require_schemas(answer)
+    except Unusable as error:
+        raise PluginFailed(str(error)) from error
     except Exception as error:
         raise PluginFailed(type(error).__name__) from error
     if len(_answers) >= MAX_KEPT_ANSWERS:
@@ -81,7 +88,33 @@ def check(value: JsonObject, schema: JsonObject, field: str) -> None:
     try:
         schemas.validate(value, schema)
     except schemas.SchemaViolation as violation:
-        raise InvalidArgument(violation.message, field=".".join([field, *violation.path])) from violation
+        raise _invalid(violation, field) from violation
+
+
+async def inspect(plugin: Plugin, channel_data: JsonObject, field: str) -> None:
+    """That the plugin itself sees nothing wrong with channel data. Raises InvalidArgument as above, PluginFailed."""
+    if not isinstance(plugin, Inspecting):
+        return
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await plugin.inspect(channel_data)
+    except schemas.SchemaViolation as violation:
+        raise _invalid(violation, field) from violation
+    except Exception as error:
+        raise PluginFailed(type(error).__name__) from error
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """What a plugin raises becomes PluginFailed: its text may hold what the plugin was given."""
+    try:
+        yield
+    except Exception as error:
+        raise PluginFailed(type(error).__name__) from error
+
+
+def _invalid(violation: schemas.SchemaViolation, field: str) -> InvalidArgument:
+    return InvalidArgument(violation.message, field=".".join([field, *violation.path]))
 
 
 async def verify(plugin: Plugin, options: JsonObject, secret_data: JsonObject) -> Verification:
@@ -93,7 +126,8 @@ async def verify(plugin: Plugin, options: JsonObject, secret_data: JsonObject) -
         return Verification(False, f"The plugin did not answer within {ANSWER_SECONDS:.0f} seconds.")
     except Exception as error:
         return Verification(False, f"The plugin failed ({type(error).__name__}).")
-    return Verification(verification.ok, (verification.detail or "")[:MAX_DETAIL_LENGTH] or None)
+    redactor = Redactor(redaction.strings(secret_data))
+    return Verification(verification.ok, redactor.redact(verification.detail or "")[:MAX_DETAIL_LENGTH] or None)
 
 
 def unmasked(given: Any, kept: JsonObject | None, field: str) -> JsonObject:
@@ -119,6 +153,15 @@ def _value(value: Any, kept: JsonObject, name: str, field: str) -> Any:
     if name not in kept:
         raise InvalidArgument("Nothing is kept here yet that the mask could stand for.", field=field)
     return kept[name]
+
+
+def _require_schemas(info: PluginInfo) -> None:
+    """That values can be checked against them. Raises Unusable."""
+    try:
+        for schema in (info.data_schema, info.options_schema, info.secret_schema):
+            schemas.require_valid(schema)
+    except schemas.SchemaViolation as violation:
+        raise Unusable("one of its schemas is no JSON Schema, or refers to others") from violation
 
 
 async def _ask(plugin_id: str, plugin: Plugin) -> PluginInfo | None:

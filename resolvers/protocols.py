@@ -5,17 +5,19 @@ Plugins are asked before a transaction, never within one: they may take their ti
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch.plugins import Plugin, Verification
-from resolvers import access, checks, paging, plugins, transaction
+from resolvers import access, checks, plugins, transaction
 from resolvers.access import Caller
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
-from storage import ids, protocols
+from storage import fields, ids, protocols
 from storage.models import JsonObject, Protocol, ProtocolType, ResourceState
 from storage.protocols import Filter
 from storage.scope import Scope
@@ -169,7 +171,13 @@ async def find(server: Server, caller: Caller, protocol_id: str) -> Protocol | N
 
 
 async def page(
-    server: Server, caller: Caller, *, wanted: Filter, window: Window, domain_id: str | None = None
+    server: Server,
+    caller: Caller,
+    *,
+    wanted: Filter,
+    window: Window,
+    domain_id: str | None = None,
+    asking: Asking = NOTHING,
 ) -> Listing[Protocol]:
     """The domain's protocols, newest first."""
     access.require(caller, access.ADMINS)
@@ -177,14 +185,17 @@ async def page(
     for field, value in (("filter.protocolId", wanted.protocol_id), ("filter.name", wanted.name)):
         if value is not None:
             checks.text(value, field)
-    bounds = paging.bounds(window, protocols.ORDER)
-
-    async def count() -> int:
-        async with server.database.read() as session:
-            return await protocols.count(session, domain, wanted)
-
-    async with server.database.read() as session:
-        return Listing(await protocols.page(session, domain, wanted, bounds), protocols.ORDER, count)
+    return await listing(
+        server,
+        asking,
+        window,
+        fields.PROTOCOL,
+        order=protocols.order,
+        page=lambda session, question, _order, bounds: protocols.page(
+            session, domain, replace(wanted, question=question), bounds, sort=asking.sort
+        ),
+        count=lambda session, question: protocols.count(session, domain, replace(wanted, question=question)),
+    )
 
 
 async def _require(server: Server, caller: Caller, protocol_id: str) -> Protocol:

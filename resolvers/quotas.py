@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import access, checks, paging, transaction
+from resolvers import access, checks, transaction
 from resolvers.access import Caller
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
-from storage import ids, protocols, quotas, usages
+from storage import fields, ids, protocols, quotas, usages
 from storage.models import NotificationUsage, ProtocolType, Quota
 from storage.scope import Scope
 
@@ -82,36 +84,56 @@ async def find(server: Server, caller: Caller, quota_id: str) -> Quota | None:
 
 
 async def page(
-    server: Server, caller: Caller, *, wanted: quotas.Filter, window: Window, domain_id: str | None = None
+    server: Server,
+    caller: Caller,
+    *,
+    wanted: quotas.Filter,
+    window: Window,
+    domain_id: str | None = None,
+    asking: Asking = NOTHING,
 ) -> Listing[Quota]:
     """The domain's quotas, newest first."""
     access.require(caller, access.ADMINS)
-    scope, bounds = access.scope(caller, domain_id), paging.bounds(window, quotas.ORDER)
+    scope = access.scope(caller, domain_id)
     _check_ids({"filter.quotaId": wanted.quota_id, "filter.protocolId": wanted.protocol_id})
-
-    async def count() -> int:
-        async with server.database.read() as session:
-            return await quotas.count(session, scope, wanted)
-
-    async with server.database.read() as session:
-        return Listing(await quotas.page(session, scope, wanted, bounds), quotas.ORDER, count)
+    return await listing(
+        server,
+        asking,
+        window,
+        fields.QUOTA,
+        order=quotas.order,
+        page=lambda session, question, order, bounds: quotas.page(
+            session, scope, replace(wanted, question=question), bounds, order=order
+        ),
+        count=lambda session, question: quotas.count(session, scope, replace(wanted, question=question)),
+    )
 
 
 async def page_usages(
-    server: Server, caller: Caller, *, wanted: usages.Filter, window: Window, domain_id: str | None = None
+    server: Server,
+    caller: Caller,
+    *,
+    wanted: usages.Filter,
+    window: Window,
+    domain_id: str | None = None,
+    asking: Asking = NOTHING,
 ) -> Listing[NotificationUsage]:
     """What went through the domain's protocols, the latest day first."""
     access.require(caller, access.ADMINS)
-    scope, bounds = access.scope(caller, domain_id), paging.bounds(window, usages.ORDER)
+    scope = access.scope(caller, domain_id)
     _check_ids({"filter.protocolId": wanted.protocol_id})
     _check_days({"filter.dateFrom": wanted.date_from, "filter.dateTo": wanted.date_to})
-
-    async def count() -> int:
-        async with server.database.read() as session:
-            return await usages.count(session, scope, wanted)
-
-    async with server.database.read() as session:
-        return Listing(await usages.page(session, scope, wanted, bounds), usages.ORDER, count)
+    return await listing(
+        server,
+        asking,
+        window,
+        fields.NOTIFICATION_USAGE,
+        order=usages.order,
+        page=lambda session, question, order, bounds: usages.page(
+            session, scope, replace(wanted, question=question), bounds, order=order
+        ),
+        count=lambda session, question: usages.count(session, scope, replace(wanted, question=question)),
+    )
 
 
 async def _lock(session: AsyncSession, caller: Caller, quota_id: str) -> Quota:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from storage import ids
+from storage import feeds, ids
 from storage.models import Content, JsonObject, Notification, NotificationLevel, NotificationType
 
 
@@ -35,6 +35,7 @@ def record(content: Content, *, created_by: str, now: datetime) -> Notification:
         domain_id=content.domain_id,
         content=content,
         inbox=None,
+        feed_at=feeds.number(),
         created_by=created_by,
         created_at=now,
     )

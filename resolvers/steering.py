@@ -14,6 +14,7 @@ from resolvers import access, checks, deliveries, fanout, records, transaction
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound
+from resolvers.fanout import Reached
 from storage import deliveries as delivery_rows
 from storage import routing, states, steering
 from storage.deliveries import Filter
@@ -25,25 +26,28 @@ MAX_REPLAYED = 1_000  # of one call: it is one transaction
 
 
 async def try_channel(server: Server, caller: Caller, *, channel_id: str, message: Any = None) -> Delivery:
-    """Send one message through a channel, whatever its schedule, topics and level are."""
+    """Send one message through a channel, whatever its schedule, topics and level are; its first recipient's delivery.
+
+    The others' are made beside it.
+    """
     access.require(caller, access.PEOPLE)
     checks.identifier(channel_id, "channelId")
     given = None if message is None else checks.json_object(message, "message")
     scope, now = access.scope_of_id(caller), server.clock()
 
-    async def work(session: AsyncSession) -> Delivery:
+    async def work(session: AsyncSession) -> Reached:
         route = _usable(await routing.of_channel(session, channel_id, scope))
         content = records.content(route[0].domain_id, TEST_TOPIC, message=_greeting(route) if given is None else given)
         record = records.record(content, created_by=caller.user_id, now=now)
         session.add(record)
         await session.flush()
-        [delivery] = fanout.deliver(record, [(route, planner.send(*route))])
-        await delivery_rows.enqueue(session, [delivery])
-        return delivery
+        made = fanout.deliver(record, [(route, planner.send(*route))])
+        await delivery_rows.enqueue(session, made)
+        return Reached([record], deliveries=made)
 
-    delivery = await transaction.write(server, caller, work)
-    await fanout.announce_deliveries(server, [delivery])
-    return delivery
+    reached = await transaction.write(server, caller, work)
+    await fanout.announce(server, reached)
+    return reached.deliveries[0]
 
 
 async def retry(server: Server, caller: Caller, *, delivery_id: str) -> Delivery:

@@ -17,11 +17,12 @@ from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, Unavailable
 from resolvers.inbox_log import Batch, Event, EventKind
+from storage import feeds
 from storage import inboxes as inbox_rows
 from storage.inboxes import Owner
 from storage.models import Notification, NotificationLevel, NotificationType
 
-BATCH = 100  # changes read at once while a stream catches up
+BATCH = 200  # changes read at once while a stream catches up
 SYNC_EVERY_SECONDS = 60.0  # so that the cursor of a client whose filter takes nothing moves on
 
 
@@ -58,9 +59,9 @@ async def added(
             for event in batch.events:
                 if event.notification is not None and wanted.takes(event.notification):
                     yield event.notification
-            if batch.position == position:
-                await _more(watch, position)
             position = batch.position
+            if batch.is_last:
+                await more(watch, position.seq)
 
 
 async def changed(
@@ -85,8 +86,8 @@ async def changed(
                 continue
             for event in _taken(batch, wanted):
                 yield event
-            if batch.position != position:
-                position = batch.position
+            position = batch.position
+            if not batch.is_last:
                 continue
             if not is_told:
                 yield _synced(batch)
@@ -110,18 +111,23 @@ async def page(
     return list(batch.events), batch.position, batch.has_more
 
 
+def check(wanted: StreamFilter) -> None:
+    """Raises InvalidArgument for what no notification could have."""
+    checks.identifiers(list(wanted.topics or []), "filter.topics", longest=checks.MAX_NAME_LENGTH)
+    if wanted.project_id is not None:
+        checks.identifier(wanted.project_id, "filter.projectId")
+
+
 async def check_heads(server: Server) -> None:
-    """Wake the streams whose inbox is further than they were told: what the hub has lost is only late."""
+    """Wake the streams whose inbox or feed is further than they were told: what the hub has lost is only late."""
     if watched := server.hub.watched():
         async with server.database.read() as session:
-            server.hub.wake(await inbox_rows.heads(session, watched))
+            server.hub.wake(await inbox_rows.heads(session, watched) | await feeds.heads(session, watched))
 
 
 def _open(caller: Caller, after: str | None, wanted: StreamFilter) -> tuple[Owner, StreamCursor | None]:
     access.require(caller, access.PEOPLE)
-    checks.identifiers(list(wanted.topics or []), "filter.topics", longest=checks.MAX_NAME_LENGTH)
-    if wanted.project_id is not None:
-        checks.identifier(wanted.project_id, "filter.projectId")
+    check(wanted)
     return inboxes.own(caller), None if after is None else cursors.stream_position(after, field="after")
 
 
@@ -134,9 +140,10 @@ def _synced(batch: Batch) -> Event:
     return inbox_log.standing(EventKind.SYNCED, batch.inbox)
 
 
-async def _more(watch: Watch, position: StreamCursor) -> None:
+async def more(watch: Watch, seq: int) -> None:
+    """Return once there is more after a number. Raises Unavailable."""
     try:
-        await watch.beyond(position.seq)
+        await watch.beyond(seq)
     except HubClosed as error:
         raise Unavailable("The server is stopping: resume with the last cursor.") from error
 
@@ -145,7 +152,7 @@ async def _more_soon(watch: Watch, position: StreamCursor) -> bool:
     """Whether more came before it was time to tell how the inbox stands."""
     try:
         async with asyncio.timeout(SYNC_EVERY_SECONDS):
-            await _more(watch, position)
+            await more(watch, position.seq)
     except TimeoutError:
         return False
     return True

@@ -15,6 +15,7 @@ from dispatch import schedules
 from resolvers import channels
 from resolvers.paging import Window
 from schema import paging
+from schema.asking import Query, asked
 from schema.context import Info
 from schema.deletion import DeletePayload
 from schema.enums import DayOfWeek, LevelMatch, NotificationLevel, OffHours, ResourceState
@@ -280,6 +281,7 @@ class ChannelQuery:
         self,
         info: Info,
         filter: Annotated[ProjectChannelFilter | None, argument(description="Which channels.")] = None,
+        query: Query = None,
         first: First = None,
         after: After = None,
     ) -> Connection[ProjectChannel]:
@@ -291,6 +293,7 @@ class ChannelQuery:
             wanted=wanted.wanted(),
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
+            asking=asked(query),
         )
         return Connection(**paging.connection(listing, ProjectChannel.from_row))
 
@@ -306,6 +309,7 @@ class ChannelQuery:
         self,
         info: Info,
         filter: Annotated[UserChannelFilter | None, argument(description="Which channels.")] = None,
+        query: Query = None,
         first: First = None,
         after: After = None,
     ) -> Connection[UserChannel]:
@@ -317,6 +321,7 @@ class ChannelQuery:
             wanted=wanted.wanted(),
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
+            asking=asked(query),
         )
         return Connection(**paging.connection(listing, UserChannel.from_row))
 

@@ -31,7 +31,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.execution import ExecutionContext, ParseOptions
 
-from schema import errors, inputs, limits
+from schema import errors, inputs, limits, projection
 
 # How graphql-core wants it told; each comparison costs two of these.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 2 * limits.MAX_COMPARISONS
@@ -51,6 +51,7 @@ class Schema(strawberry.Schema):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.execution_context_class = projection.Executor
         for type_ in self._schema.type_map.values():
             if isinstance(type_, GraphQLInputObjectType):
                 definition = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)

@@ -10,8 +10,17 @@ from schema.notification import NotificationMutation
 from schema.protocol import ProtocolMutation
 from schema.quota import QuotaMutation
 from schema.steering import SteeringMutation
+from schema.token import TokenMutation
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation(NotificationMutation, InboxMutation, SteeringMutation, ProtocolMutation, ChannelMutation, QuotaMutation):
+class Mutation(
+    NotificationMutation,
+    InboxMutation,
+    SteeringMutation,
+    ProtocolMutation,
+    ChannelMutation,
+    QuotaMutation,
+    TokenMutation,
+):
     pass

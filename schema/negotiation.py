@@ -9,20 +9,32 @@ from starlette.requests import Request
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
+EVENT_STREAM = "text/event-stream"
 HTML = "text/html"
 
 _QUALITY = re.compile(r"\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*", re.IGNORECASE)
 
 
 def media_type(request: Request) -> str | None:
-    """That of the answer. A client that accepts anything gets application/json, which older ones are sure to read."""
+    """That of a query's or a mutation's answer.
+
+    A client that accepts anything gets application/json, which older ones are sure to read; one that names event
+    streams gets one only where it likes JSON less: some name them with every request.
+    """
     accepted = _accepted(request)
     plain, preferred = _quality(accepted, JSON), _quality(accepted, GRAPHQL_RESPONSE)
+    if accepted.get(EVENT_STREAM, 0.0) > max(plain, preferred):
+        return EVENT_STREAM
     if GRAPHQL_RESPONSE in accepted and preferred > 0 and preferred >= plain:
         return GRAPHQL_RESPONSE
     if plain > 0:
         return JSON
     return GRAPHQL_RESPONSE if preferred > 0 else None
+
+
+def takes_events(request: Request) -> bool:
+    """Whether a subscription can be answered."""
+    return _accepted(request).get(EVENT_STREAM, 0.0) > 0
 
 
 def is_for_a_browser(request: Request) -> bool:

@@ -13,10 +13,14 @@ import strawberry
 from strawberry import ID, Private, argument
 
 from dispatch import planner
-from resolvers import deliveries, inboxes, notifications, streams
+from resolvers import deliveries, inboxes, notifications, pushes, streams
+from resolvers.asking import NOTHING, Asking
 from resolvers.errors import Refused
-from resolvers.notifications import Creation, Push, Said
+from resolvers.notifications import Creation
+from resolvers.once import Said
+from resolvers.pushes import Push
 from resolvers.streams import StreamFilter as StreamFilterValue
+from schema.asking import Query, asked
 from schema.context import Info
 from schema.delivery import Attempt, DeliveryFilter, DispatchDecision
 from schema.enums import (
@@ -109,6 +113,7 @@ class Delivery(Node):
     )
     notification_id: ID = strawberry.field(description="What is delivered; it stays when the notification is deleted.")
     channel_id: ID | None = strawberry.field(description="The channel; null for a push.")
+    part: int = strawberry.field(description="Which of the channel's recipients it is for, from 0.")
     protocol_id: ID = strawberry.field(description="The protocol.")
     plugin_id: ID = strawberry.field(description="The plugin that sends it.")
     state: DeliveryState = strawberry.field(description="Where it stands.")
@@ -125,8 +130,7 @@ class Delivery(Node):
 
     @strawberry.field(description="Its attempts, oldest first.")
     async def attempts(self, info: Info) -> list[Attempt]:
-        found = await deliveries.attempts(info.context.server, [self.delivery_id])
-        return [Attempt.from_row(row) for row in found.get(self.delivery_id, [])]
+        return [Attempt.from_row(row) for row in await info.context.attempts.load(self.delivery_id)]
 
     @classmethod
     def from_row(cls, row: models.Delivery) -> Delivery:
@@ -135,6 +139,7 @@ class Delivery(Node):
             delivery_id=ID(row.delivery_id),
             notification_id=ID(row.notification_id),
             channel_id=_id(row.channel_id),
+            part=row.part,
             protocol_id=ID(row.protocol_id),
             plugin_id=ID(row.plugin_id),
             state=row.state,
@@ -324,7 +329,9 @@ CreateNotificationResult = Annotated[
 @strawberry.type(description="What a push led to.")
 class PushNotificationPayload:
     notification: Notification = strawberry.field(description="The record of the push.")
-    delivery: Delivery = strawberry.field(description="Its one delivery.")
+    delivery: Delivery = strawberry.field(
+        description="Its delivery: the first recipient's, where its data names several."
+    )
     replayed: bool = strawberry.field(description="Whether this is the answer of an earlier call with the same key.")
 
 
@@ -348,6 +355,7 @@ class NotificationQuery:
         self,
         info: Info,
         filter: Annotated[NotificationFilter | None, argument(description="Which ones; null: all.")] = None,
+        query: Query = None,
         order_by: Annotated[
             list[NotificationOrder] | None, argument(description="In which order; null: the newest first.")
         ] = None,
@@ -365,6 +373,7 @@ class NotificationQuery:
             domain_id=wanted.domain_id,
             order_by=[(order.field, order.direction) for order in order_by or []],
             window=Window(first=first, after=after, last=last, before=before),
+            asking=asked(query),
         )
         info.context.shown(listing.page.rows, mark_read=mark_read)
         owner = inboxes.scoped_to(info.context.caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
@@ -382,11 +391,13 @@ class NotificationQuery:
         self,
         info: Info,
         filter: Annotated[DeliveryFilter | None, argument(description="Which ones; null: all.")] = None,
+        query: Query = None,
         first: First = None,
         after: After = None,
     ) -> DeliveryConnection:
         wanted = filter or DeliveryFilter()
-        return await _deliveries(info, wanted.to_filter(), wanted.domain_id, Window(first=first, after=after))
+        window = Window(first=first, after=after)
+        return await _deliveries(info, wanted.to_filter(), wanted.domain_id, window, asked(query))
 
 
 @strawberry.type
@@ -415,7 +426,7 @@ class NotificationMutation:
     async def push_notification(
         self, info: Info, input: Annotated[PushNotificationInput, argument(description="What, and where to.")]
     ) -> PushNotificationPayload:
-        pushed = await notifications.push(info.context.server, info.context.caller, input.to_push())
+        pushed = await pushes.push(info.context.server, info.context.caller, input.to_push())
         return PushNotificationPayload(
             notification=Notification.from_row(pushed.record),
             delivery=Delivery.from_row(pushed.delivery),
@@ -445,9 +456,11 @@ async def _notification(info: Info, notification_id: str) -> Notification | None
     return None if row is None else Notification.from_row(row)
 
 
-async def _deliveries(info: Info, wanted: DeliveryRows, domain_id: str | None, window: Window) -> DeliveryConnection:
+async def _deliveries(
+    info: Info, wanted: DeliveryRows, domain_id: str | None, window: Window, asking: Asking = NOTHING
+) -> DeliveryConnection:
     listing = await deliveries.page(
-        info.context.server, info.context.caller, wanted, domain_id=domain_id, window=window
+        info.context.server, info.context.caller, wanted, domain_id=domain_id, window=window, asking=asking
     )
     return DeliveryConnection(**connection(listing, Delivery.from_row))
 

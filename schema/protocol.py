@@ -13,6 +13,7 @@ from resolvers import channel_data, plugins, protocols
 from resolvers.paging import Window
 from resolvers.plugins import InstalledPlugin
 from schema import paging
+from schema.asking import Query, asked
 from schema.context import Info
 from schema.deletion import DeletePayload
 from schema.enums import ProtocolType, ResourceState
@@ -182,6 +183,7 @@ class ProtocolQuery:
         self,
         info: Info,
         filter: Annotated[ProtocolFilter | None, argument(description="Which protocols.")] = None,
+        query: Query = None,
         first: First = None,
         after: After = None,
     ) -> Connection[Protocol]:
@@ -192,6 +194,7 @@ class ProtocolQuery:
             wanted=wanted.wanted(),
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
+            asking=asked(query),
         )
         return Connection(**paging.connection(listing, Protocol.from_row))
 

@@ -20,6 +20,7 @@ from schema.node import Node, parse_global_id
 from schema.notification import Delivery, Notification, NotificationQuery
 from schema.protocol import Protocol, ProtocolQuery
 from schema.quota import Quota, QuotaQuery
+from schema.statistics import StatisticsQueries
 from schema.steering import SteeringQuery
 from schema.viewer import ViewerQuery
 from storage.channels import Kind
@@ -31,7 +32,15 @@ Finder = Callable[[Info, str], Awaitable[Node | None]]
 
 @strawberry.type(description="Everything that can be asked.")
 class Query(
-    ViewerQuery, InboxQuery, EventQuery, NotificationQuery, SteeringQuery, ProtocolQuery, ChannelQuery, QuotaQuery
+    ViewerQuery,
+    InboxQuery,
+    EventQuery,
+    NotificationQuery,
+    SteeringQuery,
+    ProtocolQuery,
+    ChannelQuery,
+    QuotaQuery,
+    StatisticsQueries,
 ):
     @strawberry.field(description="Anything by its Relay global id; null when there is none that the caller may see.")
     async def node(self, info: Info, id: Annotated[ID, argument(description="The global id.")]) -> Node | None:

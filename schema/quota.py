@@ -10,6 +10,7 @@ from strawberry import ID, Maybe, argument
 from resolvers import quotas
 from resolvers.paging import Window
 from schema import paging
+from schema.asking import Query, asked
 from schema.context import Info
 from schema.deletion import DeletePayload
 from schema.node import Node, global_id
@@ -123,6 +124,7 @@ class QuotaQuery:
         self,
         info: Info,
         filter: Annotated[QuotaFilter | None, argument(description="Which quotas.")] = None,
+        query: Query = None,
         first: First = None,
         after: After = None,
     ) -> Connection[Quota]:
@@ -133,6 +135,7 @@ class QuotaQuery:
             wanted=wanted.wanted(),
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
+            asking=asked(query),
         )
         return Connection(**paging.connection(listing, Quota.from_row))
 
@@ -143,6 +146,7 @@ class QuotaQuery:
         self,
         info: Info,
         filter: Annotated[UsageFilter | None, argument(description="Which usages.")] = None,
+        query: Query = None,
         first: First = None,
         after: After = None,
     ) -> Connection[NotificationUsage]:
@@ -153,6 +157,7 @@ class QuotaQuery:
             wanted=wanted.wanted(),
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
+            asking=asked(query),
         )
         return Connection(**paging.connection(listing, NotificationUsage.from_row))
 

@@ -22,11 +22,14 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 from strawberry.utils.aio import aclosing
 
+from resolvers.access import User
 from schema import errors
+from schema.sockets import CloseCode, NoRoom
 
 MAX_MESSAGE_BYTES = 1024 * 1024  # as a request's body; uvicorn's ws_max_size closes with 1009 above it
 MAX_ID_CHARACTERS = 256  # it is repeated in every event
 MAX_OPERATIONS = 100  # at a time on one socket; a page has a handful
+LIMITED = "RATE_LIMITED"
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
 MAX_REASON_BYTES = 123  # RFC 6455 5.5: a close frame has 125, two of them for the code
 
@@ -34,8 +37,13 @@ MAX_REASON_BYTES = 123  # RFC 6455 5.5: a close frame has 125, two of them for t
 class Socket(ASGIWebSocketAdapter):
     """Strawberry's websocket, sending text only and closing once."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has begun to close it."""
+        return self.ws.application_state is WebSocketState.CONNECTED
+
     async def send_json(self, message: Mapping[str, object]) -> None:
-        if self.ws.application_state is not WebSocketState.CONNECTED:
+        if not self.is_open:
             raise WebSocketDisconnected
         try:
             await self.ws.send_text(self.view.encode_json_string(message))
@@ -43,7 +51,7 @@ class Socket(ASGIWebSocketAdapter):
             raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
-        if self.ws.application_state is not WebSocketState.CONNECTED:
+        if not self.is_open:
             return
         with suppress(WebSocketDisconnect):
             await self.ws.close(code, _cut(reason))
@@ -60,6 +68,13 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
     websocket: Socket
     expiry: asyncio.Task[None] | None = None
 
+    async def handle(self) -> None:
+        try:
+            with self.view.sockets.opened():
+                await super().handle()
+        except NoRoom as refusal:
+            await self.websocket.close(CloseCode.TRY_AGAIN_LATER, f"{LIMITED}: {refusal}")
+
     async def handle_message(self, message: object) -> None:
         if fault := _fault(message):
             await self.handle_invalid_message(fault)
@@ -70,7 +85,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         if self.connection_timed_out:
             return
         if self.connection_init_received:
-            await self.websocket.close(4429, "Too many initialisation requests")
+            await self.websocket.close(CloseCode.INITIALISED_TWICE, "Too many initialisation requests")
             return
         self.connection_init_received = True
         assert self.connection_init_timeout_task
@@ -78,7 +93,14 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         self.context = self.view.open_socket(self._authorization(message.get("payload") or {}))
         expires_at = self.context.expires_at
         if expires_at is None or expires_at <= self.view.clock():
-            await self.websocket.close(4403, "UNAUTHENTICATED: connection_init needs a valid bearer token")
+            await self.websocket.close(
+                CloseCode.FORBIDDEN, "UNAUTHENTICATED: connection_init needs a valid bearer token"
+            )
+            return
+        try:
+            self.view.sockets.join(self.context.user, self)
+        except NoRoom as refusal:
+            await self.websocket.close(CloseCode.TRY_AGAIN_LATER, f"{LIMITED}: {refusal}")
             return
         self.expiry = asyncio.create_task(self._close_at(expires_at))
         await self.send_message({"type": "connection_ack"})
@@ -94,15 +116,35 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
 
     async def _close_at(self, expires_at: datetime) -> None:
         await asyncio.sleep((expires_at - self.view.clock()).total_seconds())
-        await self.websocket.close(4403, "UNAUTHENTICATED: the token has expired")
+        await self.websocket.close(CloseCode.FORBIDDEN, "UNAUTHENTICATED: the token has expired")
+
+    def close_if_refused(self) -> None:
+        if self.expiry and self.websocket.is_open and self.context.expires_at is None:
+            self.expiry.cancel()
+            reason = "UNAUTHENTICATED: the token was revoked"
+            self.expiry = asyncio.create_task(self.websocket.close(CloseCode.FORBIDDEN, reason))
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        is_new = message["id"] not in self.operations
-        if self.connection_acknowledged and is_new and len(self.operations) >= MAX_OPERATIONS:
-            error = errors.coded(f"A socket runs at most {MAX_OPERATIONS} operations at a time.", "RATE_LIMITED")
-            await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+        id, user = message["id"], self.context.user if self.connection_acknowledged else None
+        if user is None or id in self.operations:
+            await super().handle_subscribe(message)  # which closes the socket
+            return
+        try:
+            self._make_room(user)
+        except NoRoom as refusal:
+            error = errors.coded(str(refusal), LIMITED)
+            await self.send_message({"id": id, "type": "error", "payload": [error.formatted]})
             return
         await super().handle_subscribe(message)
+        # Its place is free when it has ended, which may be some time after it was told to.
+        task = self.operations[id].task
+        assert task
+        task.add_done_callback(lambda _: self.view.sockets.stop(user))
+
+    def _make_room(self, user: User) -> None:
+        if len(self.operations) >= MAX_OPERATIONS:
+            raise NoRoom(f"A socket runs at most {MAX_OPERATIONS} operations at a time.")
+        self.view.sockets.start(user)
 
     async def run_operation(self, operation: Operation[Any, None]) -> None:
         try:
@@ -132,6 +174,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
     async def shutdown(self) -> None:
         if self.expiry:
             self.expiry.cancel()
+            self.view.sockets.leave(self.context.user, self)
         await super().shutdown()
 
 

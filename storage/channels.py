@@ -12,11 +12,13 @@ from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import ids, paging
+from storage import fields, ids, operators, paging, sorting
 from storage.engine import among
 from storage.models import Channel, NotificationLevel, ResourceState
+from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.sorting import Sort
 
 
 class Kind(StrEnum):
@@ -24,6 +26,9 @@ class Kind(StrEnum):
 
     PROJECT = ids.PROJECT_CHANNEL
     USER = ids.USER_CHANNEL
+
+
+FIELDS = {Kind.PROJECT: fields.PROJECT_CHANNEL, Kind.USER: fields.USER_CHANNEL}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Filter:
     state: ResourceState | None = None
     notification_level: NotificationLevel | None = None
     protocol_id: str | None = None
+    question: Question = EVERYTHING
 
 
 ORDER: Order = (
@@ -58,12 +64,19 @@ async def lock(session: AsyncSession, kind: Kind, channel_id: str, scope: Scope)
     return (await session.exec(_one(kind, channel_id, scope).with_for_update())).first()
 
 
-async def page(session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter, bounds: Bounds) -> Page[Channel]:
-    return await paging.read(session, _matching(kind, scope, wanted), ORDER, bounds)
+def order(kind: Kind, sort: Sequence[Sort]) -> Order:
+    """By any of its fields. Raises Unaskable."""
+    return sorting.order(FIELDS[kind], sort, otherwise=ORDER, unique=ORDER[-1:])
+
+
+async def page(
+    session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = ORDER
+) -> Page[Channel]:
+    return await paging.read(session, matching(kind, scope, wanted), order, bounds)
 
 
 async def count(session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter) -> int:
-    return await paging.count(session, _matching(kind, scope, wanted))
+    return await paging.count(session, matching(kind, scope, wanted))
 
 
 async def remove(session: AsyncSession, channel: Channel) -> None:
@@ -75,7 +88,7 @@ async def judge(
 ) -> Sequence[Channel]:
     """Note which channels worked and which failed. Those that have only failed for so long are disabled, and returned.
 
-    Most work as they did before: that changes no row and locks none.
+    That their owners are to be told is noted with it. Most work as they did before: that changes no row and locks none.
     """
     channel_id, since = col(Channel.channel_id), col(Channel.failing_since)
     if worked:
@@ -85,8 +98,21 @@ async def judge(
     await _set(session, among(session, channel_id, sorted(failed)), since.is_(None), failing_since=now)
     is_enabled = col(Channel.state) == ResourceState.ENABLED
     given_up = among(session, channel_id, sorted(failed)), since <= now - patience, is_enabled
-    disabled = update(Channel).where(*given_up).values(state=ResourceState.DISABLED).returning(Channel)
-    return (await session.exec(disabled, execution_options={"synchronize_session": False})).scalars().all()
+    disabled = update(Channel).where(*given_up).values(state=ResourceState.DISABLED, alert_due_at=now)
+    options = {"synchronize_session": False}
+    return (await session.exec(disabled.returning(Channel), execution_options=options)).scalars().all()
+
+
+async def to_alert(session: AsyncSession, *, limit: int) -> Sequence[Channel]:
+    """Channels that were disabled and whose owners are still to be told of it, the longest due first."""
+    due_at = col(Channel.alert_due_at)
+    return (await session.exec(select(Channel).where(due_at.is_not(None)).order_by(due_at).limit(limit))).all()
+
+
+async def alerted(session: AsyncSession, channel: Channel) -> None:
+    """Note that the owner was told of what was due then; what is due since stays so."""
+    mine = col(Channel.channel_id) == channel.channel_id
+    await _set(session, mine, col(Channel.alert_due_at) == channel.alert_due_at, alert_due_at=None)
 
 
 async def _set(session: AsyncSession, *where: Any, **values: Any) -> None:
@@ -98,7 +124,7 @@ def _one(kind: Kind, channel_id: str, scope: Scope) -> SelectOfScalar[Channel]:
     return _visible(kind, scope).where(col(Channel.channel_id) == channel_id)
 
 
-def _matching(kind: Kind, scope: Scope, wanted: Filter) -> SelectOfScalar[Channel]:
+def matching(kind: Kind, scope: Scope, wanted: Filter) -> SelectOfScalar[Channel]:
     equals = (
         (Channel.channel_id, wanted.channel_id),
         (_owner(kind), wanted.owner_id),
@@ -107,7 +133,8 @@ def _matching(kind: Kind, scope: Scope, wanted: Filter) -> SelectOfScalar[Channe
         (Channel.notification_level, wanted.notification_level),
         (Channel.protocol_id, wanted.protocol_id),
     )
-    return _visible(kind, scope).where(*(col(column) == value for column, value in equals if value is not None))
+    conditions = [col(column) == value for column, value in equals if value is not None]
+    return _visible(kind, scope).where(*conditions, *operators.conditions(FIELDS[kind], wanted.question))
 
 
 def _visible(kind: Kind, scope: Scope) -> SelectOfScalar[Channel]:

@@ -13,7 +13,7 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import contents, paging, usages
+from storage import contents, fields, operators, paging, sorting, usages
 from storage.columns import Text
 from storage.engine import database_time
 from storage.models import (
@@ -23,8 +23,10 @@ from storage.models import (
     DeliveryState,
     Notification,
 )
+from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.sorting import Sort
 
 # Spelled as in the partial indexes: a bound parameter would hide from the database that the index has all it asks for.
 DUE = text("delivery.state IN ('PENDING', 'RETRYING')")
@@ -50,6 +52,7 @@ class Filter:
     states: Collection[DeliveryState] | None = None
     created_after: datetime | None = None  # exclusive
     created_before: datetime | None = None  # exclusive
+    question: Question = EVERYTHING
 
 
 async def enqueue(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
@@ -104,9 +107,15 @@ async def find(session: AsyncSession, delivery_id: str, scope: Scope) -> Deliver
     return (await session.exec(_rows(scope).where(col(Delivery.delivery_id) == delivery_id))).first()
 
 
-async def page(session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds) -> Page[Delivery]:
-    """Newest first."""
-    return await paging.read(session, matching(scope, wanted), NEWEST_FIRST, bounds)
+def order(sort: Sequence[Sort]) -> Order:
+    """By any of its fields. Raises Unaskable."""
+    return sorting.order(fields.DELIVERY, sort, otherwise=NEWEST_FIRST, unique=NEWEST_FIRST[-1:])
+
+
+async def page(
+    session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = NEWEST_FIRST
+) -> Page[Delivery]:
+    return await paging.read(session, matching(scope, wanted), order, bounds)
 
 
 def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Delivery]:
@@ -119,13 +128,13 @@ async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
 
 
 async def of_create(session: AsyncSession, notification_id: str, *, limit: int) -> list[Delivery]:
-    """The deliveries of a notification and of its children, oldest first."""
+    """The deliveries of a notification and of its children, oldest first, and in the order of their recipients."""
     children = select(Notification.notification_id).where(col(Notification.parent_notification_id) == notification_id)
     own = select(literal(notification_id, Text()))
     statement = (
         select(Delivery)
         .where(col(Delivery.notification_id).in_(own.union_all(children)))
-        .order_by(col(Delivery.created_at), col(Delivery.delivery_id))
+        .order_by(col(Delivery.created_at), col(Delivery.part), col(Delivery.delivery_id))
         .limit(limit)
     )
     return list(await session.exec(statement))
@@ -185,4 +194,4 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         conditions.append(col(Delivery.created_at) > wanted.created_after)
     if wanted.created_before is not None:
         conditions.append(col(Delivery.created_at) < wanted.created_before)
-    return conditions
+    return conditions + operators.conditions(fields.DELIVERY, wanted.question)

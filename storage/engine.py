@@ -32,8 +32,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from storage import document_functions, json_keys, texts
 from storage.columns import UtcDateTime
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, TooCostly
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
@@ -44,8 +45,22 @@ WRITE_ATTEMPTS = 5  # of one transaction that lost a deadlock, a serialisation o
 BUSY_TIMEOUT_MS = 10_000  # another process (a migration, a backup) may hold SQLite's only write lock
 POSTGRES_CONNECTIONS = 10
 
+# What SQLite is asked to do and cannot by itself: name, number of arguments.
+SQLITE_FUNCTIONS: tuple[tuple[str, int, Callable[..., Any]], ...] = (
+    ("casefold", 1, texts.sqlite_casefold),
+    ("text_contains", 2, texts.sqlite_contains),
+    ("text_matches", 2, texts.sqlite_matches),
+    ("json_keys", 2, json_keys.sqlite_keys),
+    ("json_objects", 2, json_keys.sqlite_objects),
+    ("json_sort_key", 2, json_keys.sqlite_sort_key),
+    *((name, arguments, function) for name, (arguments, function) in document_functions.FUNCTIONS.items()),
+)
+
 # Serialisation failure, deadlock, lock not available: the transaction did nothing and may run again.
 RETRYABLE_SQLSTATES = {"40001", "40P01", "55P03"}
+
+# Query cancelled (by its time limit), invalid (too complex a) regular expression, statement too complex.
+COSTLY_SQLSTATES = {"57014", "2201B", "54001"}
 
 
 class Database:
@@ -78,13 +93,23 @@ class Database:
         await self._writer.dispose()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session for queries, on one snapshot of SQLite. It never commits. Raises DatabaseUnavailable."""
+    async def read(self, *, at_most: timedelta | None = None) -> AsyncIterator[AsyncSession]:
+        """A session for queries, on one snapshot of SQLite. It never commits.
+
+        On PostgreSQL a query takes `at_most` so long, if that is given. Raises DatabaseUnavailable, TooCostly.
+        """
         try:
             async with AsyncSession(self._reader, expire_on_commit=False) as session:
+                if at_most is not None and not self.is_sqlite:
+                    limit = f"SET LOCAL statement_timeout = {round(at_most / timedelta(milliseconds=1))}"
+                    await (await session.connection()).exec_driver_sql(limit)
                 yield session
-        except (OperationalError, InterfaceError, OSError) as error:
-            raise DatabaseUnavailable("The database does not answer.") from error
+        except (DBAPIError, OSError) as error:
+            if _sqlstate(error) in COSTLY_SQLSTATES:
+                raise TooCostly("The question costs too much.") from error
+            if isinstance(error, (OperationalError, InterfaceError, OSError)):
+                raise DatabaseUnavailable("The database does not answer.") from error
+            raise
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and commit it, again from its start where the database asks for that.
@@ -132,8 +157,11 @@ def _may_run_again(error: Exception) -> bool:
     # An integrity error that no storage function expected is an id that was drawn twice: draw again.
     if isinstance(error, IntegrityError):
         return True
-    original = getattr(error, "orig", None)
-    return getattr(original, "sqlstate", None) in RETRYABLE_SQLSTATES
+    return _sqlstate(error) in RETRYABLE_SQLSTATES
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def _translated(error: Exception) -> Exception:
@@ -161,6 +189,8 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool =
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: `begin` below does
+        for name, arguments, function in SQLITE_FUNCTIONS:
+            connection.create_function(name, arguments, function, deterministic=True)
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -207,6 +237,26 @@ def among(session: AsyncSession, column: Any, values: Collection[Any]) -> Column
         return cast(ColumnElement[bool], column == func.any(array))
     each = func.json_each(bindparam(None, _dumps(list(values)), String, unique=True)).table_valued("value")
     return cast(ColumnElement[bool], column.in_(select(each.c.value)))
+
+
+class checked(FunctionElement[Any]):
+    """A column whose condition is checked of rows that others lead to: SQLite, which counts no rows, asks no index."""
+
+    inherit_cache = True
+
+    def __init__(self, column: Any) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(checked, "sqlite")
+def _sqlite_checked(element: checked, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
+
+
+@compiles(checked, "postgresql")
+def _postgresql_checked(element: checked, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
 
 
 class database_time(FunctionElement[Any]):

@@ -11,6 +11,10 @@ class DatabaseUnavailable(StorageError):
     """The database did not answer, or was lost during a commit whose fate is unknown."""
 
 
+class TooCostly(StorageError):
+    """A question took longer, or is larger, than what is spent on one."""
+
+
 class DatabaseNewer(StorageError):
     """The database was written by a newer version of this server."""
 

@@ -23,6 +23,11 @@ async def claim(session: AsyncSession, claimed: IdempotencyKey) -> IdempotencyKe
     return (await session.exec(select(IdempotencyKey).where(*_is(claimed)))).one()
 
 
+async def find(session: AsyncSession, claimed: IdempotencyKey) -> IdempotencyKey | None:
+    """The row that has this key, with its answer, once its transaction has been committed."""
+    return (await session.exec(select(IdempotencyKey).where(*_is(claimed)))).first()
+
+
 async def answer(session: AsyncSession, claimed: IdempotencyKey, answer: dict[str, object]) -> None:
     """Keep the answer, in the transaction that claimed the key."""
     await session.exec(update(IdempotencyKey).where(*_is(claimed)).values(answer=answer))

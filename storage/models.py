@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import Column, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlmodel import Field, Relationship, SQLModel
 
+from storage import search_texts
 from storage.columns import Json, Number, Sealed, Text, UtcDateTime, enum_text
 
 JsonObject = dict[str, Any]
@@ -49,6 +51,7 @@ class LevelMatch(StrEnum):
 class InboxKind(StrEnum):
     """Whose sequence of changes it is. Locks are taken in this order: projects sort before users."""
 
+    DOMAIN = "DOMAIN"  # has no inbox row: its feed is in the order of its records' own numbers
     PROJECT = "PROJECT"
     USER = "USER"
 
@@ -136,6 +139,17 @@ class Content(SQLModel, table=True):
     resource_id: str | None = Field(default=None, sa_type=Text)
 
 
+def _searched(context: DefaultExecutionContext) -> str:
+    given = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    return search_texts.searched(given["domain_id"], given["topic"], given["message"])
+
+
+# What the index of searches holds. It is no attribute: nothing reads it back with a content.
+Content.__table__.append_column(  # type: ignore[attr-defined]
+    Column("searched", Text, nullable=False, server_default="", default=_searched)
+)
+
+
 class Inbox(SQLModel, table=True):
     """One user's inbox, or one project's feed: the row that every change of it locks.
 
@@ -188,10 +202,19 @@ class Notification(SQLModel, table=True):
             sqlite_where=text("user_id IS NULL"),
             postgresql_where=text("user_id IS NULL"),
         ),
+        # notificationFeed() of a domain: its records after a position
+        Index(
+            "notification_by_feed",
+            "domain_id",
+            "feed_at",
+            "content_id",
+            sqlite_where=text("feed_at IS NOT NULL"),
+            postgresql_where=text("feed_at IS NOT NULL"),
+        ),
         # an inbox's rows up to a position, or after one
         Index("notification_by_inbox", "inbox_id", "seq"),
-        # is this content still needed?
-        Index("notification_by_content", "content_id"),
+        # is this content still needed? whose rows have what a search found?
+        Index("notification_by_content", "content_id", "user_id"),
     )
 
     notification_id: str = Field(primary_key=True, sa_type=Text)
@@ -199,6 +222,7 @@ class Notification(SQLModel, table=True):
     content_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("content.content_id")])
     inbox_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("inbox.inbox_id")])
     seq: int | None = Field(default=None, sa_type=Number)  # of its creation, in its inbox; null without one
+    feed_at: int | None = Field(default=None, sa_type=Number)  # storage.feeds.number() of a record; null in inboxes
     user_id: str | None = Field(default=None, sa_type=Text)
     project_id: str | None = Field(default=None, sa_type=Text)
     parent_notification_id: str | None = Field(default=None, sa_type=Text)
@@ -212,10 +236,25 @@ class Notification(SQLModel, table=True):
     inbox: Inbox | None = Relationship(sa_relationship_kwargs={"lazy": "raise"})
 
 
+class FeedEpoch(SQLModel, table=True):
+    """One row: since when, and from where on, the numbers of domains' feeds count."""
+
+    __tablename__ = "feed_epoch"
+
+    epoch_id: int = Field(primary_key=True, sa_type=Number)
+    generation: int = Field(sa_type=Number)  # random; renewed when what has cursors may have been lost
+    shift: int = Field(default=0, sa_type=Number)  # added to the numbers of PostgreSQL's transactions
+    written_by: int | None = Field(default=None, sa_type=Number)  # the transaction that did: another one restored it
+
+
 class Change(SQLModel, table=True):
     """One change of an inbox: gap-free and in commit order by `seq`, with the counts after it."""
 
-    __table_args__ = {"sqlite_with_rowid": False}
+    __table_args__ = (
+        # changes past their time are swept
+        Index("change_by_age", "changed_at"),
+        {"sqlite_with_rowid": False},
+    )
 
     inbox_id: int = Field(primary_key=True, sa_type=Number, sa_column_args=[ForeignKey("inbox.inbox_id")])
     seq: int = Field(primary_key=True, sa_type=Number)
@@ -248,12 +287,27 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class Revocation(SQLModel, table=True):
+    """Until when tokens of a user may have been issued and are refused. Kept for good: tokens may live as long."""
+
+    __table_args__ = (
+        # what other processes have revoked lately?
+        Index("revocation_by_time", "revoked_at"),
+    )
+
+    domain_id: str = Field(primary_key=True, sa_type=Text)
+    user_id: str = Field(primary_key=True, sa_type=Text)
+    revoked_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class Fanout(SQLModel, table=True):
     """Recipients of a create who are reached later, chunk by chunk. Gone when done."""
 
     __table_args__ = (
         # which one is due?
         Index("fanout_due", "due_at"),
+        # is this content still needed?
+        Index("fanout_by_content", "content_id"),
     )
 
     fanout_id: int = Field(default=None, primary_key=True, sa_type=Number)
@@ -306,6 +360,13 @@ class Channel(SQLModel, table=True):
         Index("channel_by_domain", "domain_id", "created_at", "channel_id"),
         # is this protocol in use?
         Index("channel_by_protocol", "protocol_id", "created_at", "channel_id"),
+        # whose owner is still to be told?
+        Index(
+            "channel_alert_due",
+            "alert_due_at",
+            sqlite_where=text("alert_due_at IS NOT NULL"),
+            postgresql_where=text("alert_due_at IS NOT NULL"),
+        ),
     )
 
     channel_id: str = Field(primary_key=True, sa_type=Text)  # project-ch-... or user-ch-...
@@ -322,7 +383,9 @@ class Channel(SQLModel, table=True):
         default=None, sa_type=Json
     )  # null: always; else dispatch.schedules.Schedule as JSON
     destination: str | None = Field(default=None, sa_type=Text)  # what is limited together; null: the channel itself
+    part_count: int = 1  # deliveries that one notification makes: one for each recipient, where its plugin says so
     failing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)  # null while it works
+    alert_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # when it was disabled; null once told
     notification_level: NotificationLevel | None = Field(default=None, sa_type=enum_text(NotificationLevel))
     level_match: LevelMatch | None = Field(default=None, sa_type=enum_text(LevelMatch))
     tags: JsonObject = Field(default_factory=dict, sa_type=Json)
@@ -359,6 +422,14 @@ class NotificationUsage(SQLModel, table=True):
     domain_id: str = Field(sa_type=Text)
     count: int = Field(default=0, sa_type=Number)
     fail_count: int = Field(default=0, sa_type=Number)
+
+    @property
+    def usage_month(self) -> str:
+        return self.date[:7]
+
+    @property
+    def usage_date(self) -> str:
+        return self.date[8:]
 
 
 class Delivery(SQLModel, table=True):

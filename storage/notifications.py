@@ -12,10 +12,13 @@ from sqlmodel import col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import paging
+from storage import fields, operators, paging, search, sorting
+from storage.engine import among, checked
 from storage.models import Content, Inbox, Notification, NotificationLevel, NotificationType
+from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page, SortKey
 from storage.scope import Scope
+from storage.sorting import Sort
 
 # Spelled as the partial index spells it: neither engine recognises `is_read = false` as the same.
 READ: ColumnElement[bool] = literal_column("notification.is_read", Boolean)
@@ -43,25 +46,52 @@ class Filter:
     user_id: str | None = None
     created_after: datetime | None = None  # exclusive
     created_before: datetime | None = None  # exclusive
+    question: Question = EVERYTHING
+
+
+def order(sort: Sequence[Sort]) -> Order:
+    """By any of its fields. Raises Unaskable."""
+    return sorting.order(fields.NOTIFICATION, sort, otherwise=(CREATED_AT, ID), unique=(ID,))
 
 
 async def find(session: AsyncSession, notification_id: str, scope: Scope) -> Notification | None:
-    return (await session.exec(_rows(scope).where(Notification.notification_id == notification_id))).first()
+    return (await session.exec(rows(scope).where(Notification.notification_id == notification_id))).first()
 
 
 async def page(session: AsyncSession, scope: Scope, wanted: Filter, order: Order, bounds: Bounds) -> Page[Notification]:
-    return await paging.read(session, _rows(scope).where(*_conditions(wanted)), order, bounds)
+    statement = _shown(await _narrowed(session, scope, wanted))
+    return await paging.read(session, statement, order, bounds)
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
-    statement = select(Notification.notification_id).join(Content).where(*_within(scope), *_conditions(wanted))
+    statement = select(Notification.notification_id).join(Content).where(*await _narrowed(session, scope, wanted))
     return await paging.count(session, statement)
+
+
+def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Notification]:
+    """Those that a list has, without what a list shows of them."""
+    return select(Notification).join(Content).where(*within(scope), *_conditions(wanted))
+
+
+def rows(scope: Scope) -> SelectOfScalar[Notification]:
+    """Those of a scope, each with its content and its inbox."""
+    return _shown(within(scope))
+
+
+def _shown(conditions: Sequence[ColumnElement[bool]]) -> SelectOfScalar[Notification]:
+    return (
+        select(Notification)
+        .join(Content)
+        .join(Inbox, isouter=True)
+        .options(contains_eager(Notification.content), contains_eager(Notification.inbox))  # type: ignore[arg-type]
+        .where(*conditions)
+    )
 
 
 async def inbox_ids(session: AsyncSession, notification_ids: Collection[str], scope: Scope) -> set[int]:
     """The inboxes that these notifications lie in: what has to be locked before they change."""
     statement = select(Notification.inbox_id).where(
-        *_within(scope), col(Notification.notification_id).in_(notification_ids)
+        *within(scope), col(Notification.notification_id).in_(notification_ids)
     )
     return {inbox_id for inbox_id in await session.exec(statement) if inbox_id is not None}
 
@@ -73,7 +103,7 @@ async def set_read(
     statement = (
         update(Notification)
         .where(
-            *_within(scope),
+            *within(scope),
             col(Notification.notification_id).in_(notification_ids),
             col(Notification.user_id).is_not(None),
             col(Notification.is_read) != is_read,
@@ -103,7 +133,7 @@ async def count_after(session: AsyncSession, inbox_id: int, seq: int) -> int:
 
 async def remove(session: AsyncSession, notification_ids: Collection[str], scope: Scope) -> Sequence[Notification]:
     """Delete these rows; those that were there are returned. The caller keeps counts, log and contents right."""
-    return await _delete(session, *_within(scope), col(Notification.notification_id).in_(notification_ids))
+    return await _delete(session, *within(scope), col(Notification.notification_id).in_(notification_ids))
 
 
 async def remove_all(session: AsyncSession, inbox_id: int, *, up_to: int) -> Sequence[Notification]:
@@ -115,25 +145,26 @@ async def _delete(session: AsyncSession, *where: ColumnElement[bool]) -> Sequenc
     return (await session.exec(delete(Notification).where(*where).returning(Notification))).scalars().all()
 
 
-def _rows(scope: Scope) -> SelectOfScalar[Notification]:
-    return (
-        select(Notification)
-        .join(Content)
-        .join(Inbox, isouter=True)
-        .options(contains_eager(Notification.content), contains_eager(Notification.inbox))  # type: ignore[arg-type]
-        .where(*_within(scope))
-    )
-
-
-def _within(scope: Scope) -> list[ColumnElement[bool]]:
+def within(scope: Scope, *, is_led: bool = True) -> list[ColumnElement[bool]]:
+    """The conditions of a scope, which lead to its rows, unless something else does."""
     conditions: list[ColumnElement[bool]] = []
     if scope.domain_id is not None:
-        conditions.append(col(Notification.domain_id) == scope.domain_id)
+        domain_id = col(Notification.domain_id)
+        conditions.append((domain_id if is_led else checked(domain_id)) == scope.domain_id)
     if scope.user_id is not None:
         conditions.append(col(Notification.user_id) == scope.user_id)
     if scope.created_by is not None:
         conditions += [col(Notification.created_by) == scope.created_by, col(Notification.user_id).is_(None)]
     return conditions
+
+
+async def _narrowed(session: AsyncSession, scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
+    """All conditions of a list, and, where it helps, that of being among what an index of texts leads to."""
+    conditions = _conditions(wanted)
+    found = await search.candidates(session, wanted.question, scope, within(scope))
+    if found is None:
+        return [*within(scope), *conditions]
+    return [*within(scope, is_led=False), among(session, col(Notification.content_id), found), *conditions]
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
@@ -158,7 +189,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         conditions.append(col(Notification.created_at) > wanted.created_after)
     if wanted.created_before is not None:
         conditions.append(col(Notification.created_at) < wanted.created_before)
-    return conditions
+    conditions += operators.conditions(fields.NOTIFICATION, wanted.question)
+    return conditions + search.conditions(wanted.question)
 
 
 __all__ = ["CREATED_AT", "ID", "LEVEL", "TOPIC", "TYPE", "Filter", "SortKey"]

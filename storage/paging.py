@@ -30,12 +30,16 @@ Order = Sequence[SortKey]
 
 @dataclass(frozen=True)
 class Bounds:
-    """The `limit` rows next to a position: those that follow `after`, or, backwards, those before `before`."""
+    """The `limit` rows next to a position: those that follow `after`, or, backwards, those before `before`.
+
+    Or, without a position, those behind the first `offset` rows.
+    """
 
     limit: int
     after: Position | None = None
     before: Position | None = None
     backwards: bool = False
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ async def read(session: AsyncSession, statement: SelectOfScalar[Row], order: Ord
     if bounds.before is not None:
         within = within.where(_beyond(order, bounds.before, backwards=True))
     ordered = within.order_by(*(_direction(sort_key, backwards=bounds.backwards) for sort_key in order))
-    rows = list(await session.exec(ordered.limit(bounds.limit + 1)))
+    rows = list(await session.exec(ordered.limit(bounds.limit + 1).offset(bounds.offset or None)))
     more, rows = len(rows) > bounds.limit, rows[: bounds.limit]
     if bounds.backwards:
         rows.reverse()
@@ -70,7 +74,9 @@ async def read(session: AsyncSession, statement: SelectOfScalar[Row], order: Ord
     else:
         edge = bounds.after
         outside = edge is not None and _beyond(order, edge, backwards=True, inclusive=True)
-    beyond_edge = edge is not None and await _exists(session, statement.where(outside))
+    beyond_edge = bounds.offset > 0 or (
+        edge is not None and await _exists(session, statement.where(outside), order, backwards=not bounds.backwards)
+    )
     return Page(rows, has_next=beyond_edge, has_previous=more) if bounds.backwards else Page(rows, more, beyond_edge)
 
 
@@ -79,8 +85,10 @@ async def count(session: AsyncSession, statement: SelectOfScalar[Any]) -> int:
     return (await session.exec(select(func.count()).select_from(statement.subquery()))).scalar_one()  # type: ignore[call-overload, no-any-return]
 
 
-async def _exists(session: AsyncSession, statement: SelectOfScalar[Any]) -> bool:
-    return (await session.exec(statement.limit(1))).first() is not None
+async def _exists(session: AsyncSession, statement: SelectOfScalar[Any], order: Order, *, backwards: bool) -> bool:
+    """Whether there is a row. It is looked for in an order, so that an index leads to the first one."""
+    ordered = statement.order_by(*(_direction(sort_key, backwards=backwards) for sort_key in order))
+    return (await session.exec(ordered.limit(1))).first() is not None
 
 
 def _direction(sort_key: SortKey, *, backwards: bool) -> ColumnElement[Any]:
@@ -93,11 +101,10 @@ def _beyond(
     order: Order, position: Position, *, backwards: bool = False, inclusive: bool = False
 ) -> ColumnElement[bool]:
     """The rows after the position in this order (before it, when backwards)."""
-    columns = [sort_key.column for sort_key in order]
-    here = and_(*(column == value for column, value in zip(columns, position, strict=True)))
-    strictly = (
-        _compare_as_row(order, position, backwards) if _one_way(order) else _compare_by_key(order, position, backwards)
-    )
+    if _one_way(order):
+        return _compare_as_row(order, position, backwards=backwards, inclusive=inclusive)
+    here = and_(*(sort_key.column == value for sort_key, value in zip(order, position, strict=True)))
+    strictly = _compare_by_key(order, position, backwards)
     return or_(strictly, here) if inclusive else strictly
 
 
@@ -105,11 +112,13 @@ def _one_way(order: Order) -> bool:
     return len({sort_key.descending for sort_key in order}) == 1
 
 
-def _compare_as_row(order: Order, position: Position, backwards: bool) -> ColumnElement[bool]:
+def _compare_as_row(order: Order, position: Position, *, backwards: bool, inclusive: bool) -> ColumnElement[bool]:
     # One row-value comparison, which both engines answer from a composite index.
     columns = tuple_(*(sort_key.column for sort_key in order))
     values = tuple_(*position, types=[sort_key.column.type for sort_key in order])
-    return columns < values if order[0].descending != backwards else columns > values
+    if order[0].descending != backwards:
+        return columns <= values if inclusive else columns < values
+    return columns >= values if inclusive else columns > values
 
 
 def _compare_by_key(order: Order, position: Position, backwards: bool) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ pages and counts treat it like any other row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,11 +17,13 @@ from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import ids, paging
+from storage import fields, ids, operators, paging, sorting
 from storage.engine import insert
 from storage.models import Channel, Protocol, ProtocolType, Quota, ResourceState
+from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.sorting import Sort
 
 INTERNAL_NAME = "Internal"
 # Stored or not, the INTERNAL protocol was created before all others: its place in a list never changes.
@@ -35,6 +38,7 @@ class Filter:
     name: str | None = None
     state: ResourceState | None = None
     protocol_type: ProtocolType | None = None
+    question: Question = EVERYTHING
 
 
 def internal(domain_id: str) -> Protocol:
@@ -73,7 +77,7 @@ async def is_name_taken(session: AsyncSession, domain_id: str, name: str, *, bes
 
 async def find(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
     """The protocol; the INTERNAL one of the scope's domain even when it is not stored."""
-    entity = Protocol if scope.domain_id is None else _of_domain(scope.domain_id)
+    entity = Protocol if scope.domain_id is None else of_domain(scope.domain_id)
     return (await session.exec(select(entity).where(col(entity.protocol_id) == protocol_id))).first()
 
 
@@ -85,13 +89,20 @@ async def lock(session: AsyncSession, protocol_id: str, scope: Scope) -> Protoco
     return (await session.exec(statement.with_for_update())).first()
 
 
-async def page(session: AsyncSession, domain_id: str, wanted: Filter, bounds: Bounds) -> Page[Protocol]:
-    entity = _of_domain(domain_id)
-    return await paging.read(session, _matching(entity, wanted), _newest_first(entity), bounds)
+def order(sort: Sequence[Sort]) -> Order:
+    """By any of its fields. Raises Unaskable."""
+    return _order(Protocol, sort)
+
+
+async def page(
+    session: AsyncSession, domain_id: str, wanted: Filter, bounds: Bounds, *, sort: Sequence[Sort] = ()
+) -> Page[Protocol]:
+    entity = of_domain(domain_id)
+    return await paging.read(session, matching(entity, wanted), _order(entity, sort), bounds)
 
 
 async def count(session: AsyncSession, domain_id: str, wanted: Filter) -> int:
-    return await paging.count(session, _matching(_of_domain(domain_id), wanted))
+    return await paging.count(session, matching(of_domain(domain_id), wanted))
 
 
 async def is_used(session: AsyncSession, protocol_id: str) -> bool:
@@ -106,7 +117,7 @@ async def remove(session: AsyncSession, protocol: Protocol) -> None:
     await session.exec(delete(Protocol).where(col(Protocol.protocol_id) == protocol.protocol_id))
 
 
-def _of_domain(domain_id: str) -> type[Protocol]:
+def of_domain(domain_id: str) -> type[Protocol]:
     """An entity that stands for the domain's protocols, the INTERNAL one among them whether or not it is stored."""
     virtual, columns = internal(domain_id), Protocol.__table__.columns  # type: ignore[attr-defined]
     is_stored = exists().where(col(Protocol.protocol_id) == virtual.protocol_id)
@@ -117,14 +128,20 @@ def _of_domain(domain_id: str) -> type[Protocol]:
     return aliased(Protocol, union_all(stored_rows, virtual_row).subquery())
 
 
-def _matching(entity: type[Protocol], wanted: Filter) -> SelectOfScalar[Protocol]:
+def matching(entity: type[Protocol], wanted: Filter) -> SelectOfScalar[Protocol]:
     equals = (
         (entity.protocol_id, wanted.protocol_id),
         (entity.name, wanted.name),
         (entity.state, wanted.state),
         (entity.protocol_type, wanted.protocol_type),
     )
-    return select(entity).where(*(col(column) == value for column, value in equals if value is not None))
+    conditions = [col(column) == value for column, value in equals if value is not None]
+    return select(entity).where(*conditions, *operators.conditions(fields.protocols_as(entity), wanted.question))
+
+
+def _order(entity: type[Protocol], sort: Sequence[Sort]) -> Order:
+    newest_first = _newest_first(entity)
+    return sorting.order(fields.protocols_as(entity), sort, otherwise=newest_first, unique=newest_first[-1:])
 
 
 def _newest_first(entity: type[Protocol]) -> Order:

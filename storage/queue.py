@@ -77,6 +77,7 @@ class Leased(NamedTuple):
     protocol_id: str
     plugin_id: str
     channel_id: str | None
+    part: int
     destination: str
     push_data: bytes | None
     reason: DecisionReason | None

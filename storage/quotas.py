@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import paging
+from storage import fields, operators, paging, sorting
 from storage.models import Quota
+from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.sorting import Sort
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Filter:
 
     quota_id: str | None = None
     protocol_id: str | None = None
+    question: Question = EVERYTHING
 
 
 ORDER: Order = (
@@ -47,13 +51,19 @@ async def lock(session: AsyncSession, quota_id: str, scope: Scope) -> Quota | No
     return (await session.exec(_one(quota_id, scope).with_for_update())).first()
 
 
-async def page(session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds) -> Page[Quota]:
-    """Newest first."""
-    return await paging.read(session, _matching(scope, wanted), ORDER, bounds)
+def order(sort: Sequence[Sort]) -> Order:
+    """By any of its fields. Raises Unaskable."""
+    return sorting.order(fields.QUOTA, sort, otherwise=ORDER, unique=ORDER[-1:])
+
+
+async def page(
+    session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = ORDER
+) -> Page[Quota]:
+    return await paging.read(session, matching(scope, wanted), order, bounds)
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
-    return await paging.count(session, _matching(scope, wanted))
+    return await paging.count(session, matching(scope, wanted))
 
 
 async def remove(session: AsyncSession, quota: Quota) -> None:
@@ -64,9 +74,10 @@ def _one(quota_id: str, scope: Scope) -> SelectOfScalar[Quota]:
     return _visible(scope).where(col(Quota.quota_id) == quota_id)
 
 
-def _matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Quota]:
+def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Quota]:
     equals = ((Quota.quota_id, wanted.quota_id), (Quota.protocol_id, wanted.protocol_id))
-    return _visible(scope).where(*(col(column) == value for column, value in equals if value is not None))
+    conditions = [col(column) == value for column, value in equals if value is not None]
+    return _visible(scope).where(*conditions, *operators.conditions(fields.QUOTA, wanted.question))
 
 
 def _visible(scope: Scope) -> SelectOfScalar[Quota]:

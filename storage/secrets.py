@@ -2,54 +2,59 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import orjson
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from storage.errors import WrongKey
+from storage.keys import KeyFile
 
 MASK = "********"  # what every reader sees of a secret; written back, it means "unchanged"
 
 
 class Vault:
-    """Seals JSON objects with Fernet (AES-128-CBC and HMAC-SHA256), whose tokens cannot be altered unnoticed."""
+    """Seals JSON objects with Fernet (AES-128-CBC and HMAC-SHA256), whose tokens cannot be altered unnoticed.
 
-    def __init__(self, key: bytes) -> None:
-        self._fernet = Fernet(key)
+    The first of its keys seals, all of them open. Those of a file are read anew whenever it has changed, so that
+    servers follow while keys are rotated.
+    """
+
+    def __init__(self, *keys: bytes, file: KeyFile | None = None) -> None:
+        """The keys, or the file that holds them. Raises OSError, WrongKey."""
+        self._file = file
+        self._use(keys if file is None else file.load())
 
     def seal(self, data: dict[str, Any]) -> bytes:
-        return self._fernet.encrypt(orjson.dumps(data))
+        self._follow()
+        return self._all.encrypt(orjson.dumps(data))
 
     def unseal(self, sealed: bytes) -> dict[str, Any]:
         """The object that was sealed. Raises WrongKey."""
-        try:
-            data: dict[str, Any] = orjson.loads(self._fernet.decrypt(sealed))
-        except InvalidToken as error:
-            raise WrongKey("A stored secret cannot be read with this encryption key.") from error
+        self._follow()
+        data: dict[str, Any] = orjson.loads(_opened(self._all, sealed))
         return data
 
+    def resealed(self, sealed: bytes) -> bytes | None:
+        """The same under the first key; None where it is under it already. Raises WrongKey."""
+        self._follow()
+        try:
+            self._first.decrypt(sealed)
+            return None
+        except InvalidToken:
+            return self._first.encrypt(_opened(self._all, sealed))
 
-def load_key(path: Path) -> bytes:
-    """The key kept in this file, made on first use and readable by its owner alone. Raises OSError, WrongKey."""
-    if not path.exists():
-        _write_once(path, Fernet.generate_key())
-    key = path.read_bytes().strip()
+    def _use(self, keys: tuple[bytes, ...]) -> None:
+        fernets = [Fernet(key) for key in keys]
+        self._first, self._all = fernets[0], MultiFernet(fernets)
+
+    def _follow(self) -> None:
+        if self._file is not None and (keys := self._file.changed()):
+            self._use(keys)
+
+
+def _opened(ring: MultiFernet, sealed: bytes) -> bytes:
     try:
-        Fernet(key)
-    except ValueError as error:
-        raise WrongKey(f"What is in {path} is not a key.") from error
-    return key
-
-
-def _write_once(path: Path, key: bytes) -> None:
-    # Linked into place whole: of two processes that start at once, the second keeps the first one's key.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_bytes(key + b"\n")
-    with suppress(FileExistsError):
-        path.hardlink_to(draft)
-    draft.unlink()
+        return ring.decrypt(sealed)
+    except InvalidToken as error:
+        raise WrongKey("A stored secret cannot be read with this encryption key.") from error

@@ -5,7 +5,7 @@ Whoever reserves for several protocols in one transaction does so in the order o
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,11 +14,13 @@ from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import paging
+from storage import fields, operators, paging, sorting
 from storage.engine import insert
 from storage.models import NotificationUsage, Quota
+from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.sorting import Sort
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Filter:
     protocol_id: str | None = None
     date_from: str | None = None
     date_to: str | None = None
+    question: Question = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,19 @@ async def remaining(session: AsyncSession, protocol_ids: Collection[str], date: 
     return {protocol_id: number for protocol_id, number in left.items() if number is not None}
 
 
-async def page(session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds) -> Page[NotificationUsage]:
-    """The latest day first."""
-    return await paging.read(session, _matching(scope, wanted), ORDER, bounds)
+def order(sort: Sequence[Sort]) -> Order:
+    """By any of its fields. Raises Unaskable."""
+    return sorting.order(fields.NOTIFICATION_USAGE, sort, otherwise=ORDER, unique=ORDER)
+
+
+async def page(
+    session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = ORDER
+) -> Page[NotificationUsage]:
+    return await paging.read(session, matching(scope, wanted), order, bounds)
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
-    return await paging.count(session, _matching(scope, wanted))
+    return await paging.count(session, matching(scope, wanted))
 
 
 async def _lock_quota(session: AsyncSession, protocol_id: str) -> Quota | None:
@@ -134,7 +143,7 @@ def _left(quota: Quota, used: _Used) -> int | None:
     return min(left, default=None)
 
 
-def _matching(scope: Scope, wanted: Filter) -> SelectOfScalar[NotificationUsage]:
+def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[NotificationUsage]:
     date = col(NotificationUsage.date)
     conditions: list[ColumnElement[bool]] = []
     if scope.domain_id is not None:
@@ -145,4 +154,6 @@ def _matching(scope: Scope, wanted: Filter) -> SelectOfScalar[NotificationUsage]
         conditions.append(date >= wanted.date_from)
     if wanted.date_to is not None:
         conditions.append(date <= wanted.date_to)
-    return select(NotificationUsage).where(*conditions)
+    return select(NotificationUsage).where(
+        *conditions, *operators.conditions(fields.NOTIFICATION_USAGE, wanted.question)
+    )

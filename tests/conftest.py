@@ -18,6 +18,7 @@ from storage import migrations
 from storage.engine import Database
 from tests.server import ServerProcess
 from tests.sink import Sink
+from tests.valkey import Valkey
 
 LOOPBACK = "127.0.0.0/8"  # where the sink is
 
@@ -61,6 +62,13 @@ async def new_postgres(server: PostgresServer, *, like: str = "template1") -> st
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
     await connection.close()
     return server.get_uri(name)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """A real Valkey of this test run's own. It is shared: a test takes a channel of its own."""
+    with Valkey() as valkey:
+        yield valkey
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

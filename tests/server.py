@@ -17,7 +17,7 @@ import httpx
 
 from resolvers import access
 from resolvers.access import Caller, Role
-from storage.secrets import load_key
+from storage.keys import load_key
 from tests.client import Client
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +93,15 @@ class ServerProcess:
         return self._process is not None
 
     @property
+    def pid(self) -> int:
+        assert self._process, "it does not run"
+        return self._process.pid
+
+    @property
+    def database_url(self) -> str:
+        return self._settings.get("database_url", f"sqlite:///{self.folder / 'tocsin.db'}")
+
+    @property
     def log(self) -> str:
         return self._log.read_text()
 
@@ -104,7 +113,8 @@ class ServerProcess:
     def token(self, user: str, role: Role, domain: str = "default") -> str:
         """As `main.py token` prints it, without the second that a process takes."""
         key = load_key(self.folder / "signing.key")
-        return access.issue(key, Caller(domain, user, role, datetime.now(UTC) + timedelta(hours=1)))
+        now = datetime.now(UTC)
+        return access.issue(key, Caller(domain, user, role, now + timedelta(hours=1), issued_at=now))
 
     def client(self, user: str, role: Role, domain: str = "default") -> Client:
         return Client(self.url, self.token(user, role, domain))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import html
+import json
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
@@ -10,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -43,6 +47,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Echo:
+    """Sends back what it was sent, spelled in several ways, in the body and in the head."""
+
+    status: int = 200
+
+    def encode(self, request: Received) -> bytes:
+        values = "\n".join([request.target, *request.headers.values(), request.body.decode()])
+        credentials = request.headers.get("authorization", "")
+        spelled = [values, quote(values), json.dumps(values), html.escape(values), credentials, _decoded(credentials)]
+        body = "\n".join([*spelled, base64.b64encode(values.encode()).decode()]).encode()
+        head = f"HTTP/1.1 {self.status} {credentials}\r\nserver: {credentials}\r\ncontent-length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+
+@dataclass(frozen=True)
 class Hang:
     """Never answers."""
 
@@ -63,7 +82,7 @@ class Stream:
     pause: float = 0.0
 
 
-Behaviour = Answer | Hang | Close | Stream
+Behaviour = Answer | Echo | Hang | Close | Stream
 
 
 class Sink:
@@ -75,13 +94,14 @@ class Sink:
         self.otherwise: Behaviour = Answer()
         self.connections = 0
         self.sent_bytes = 0
+        self.port = 0  # any free one, and the same again when it is entered again
         self._tls = tls
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Sink:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -125,6 +145,9 @@ class Sink:
             case Answer() as answer:
                 await self._send(writer, answer.encode())
                 return True
+            case Echo() as echo:
+                await self._send(writer, echo.encode(request))
+                return True
             case Hang():
                 await asyncio.Event().wait()
             case Close(sent):
@@ -140,6 +163,12 @@ class Sink:
         writer.write(data)
         await writer.drain()
         self.sent_bytes += len(data)
+
+
+def _decoded(credentials: str) -> str:
+    """The name and the password in an Authorization header, as a server that checks them has them."""
+    scheme, _, encoded = credentials.partition(" ")
+    return base64.b64decode(encoded).decode() if scheme == "Basic" else ""
 
 
 async def _requests(reader: asyncio.StreamReader) -> AsyncIterator[Received]:

@@ -54,7 +54,7 @@ def status(url: str) -> tuple[int, str]:
 def test_without_a_command_it_names_them_all() -> None:
     said = CliRunner().invoke(main.cli, []).output
 
-    assert COMMANDS == ["export-schema", "migrate", "serve", "token", "worker"]
+    assert COMMANDS == ["export-schema", "migrate", "rotate-keys", "serve", "token", "worker"]
     assert all(re.search(rf"^│ {command} +\S", said, re.MULTILINE) for command in COMMANDS)
 
 
@@ -211,11 +211,14 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
     """Each in a line of its own, without its value, which may be a secret."""
     wrong = {
         "port": "abc",
+        "encryption_key": "hunter2",
+        "signing_key": "hunter2",
         "database_url": "mysql://user:hunter2@host/x",
-        "broadcast_url": "redis://:hunter2@host",
+        "broadcast_url": "redis://:hunter2@host:port",
         "dispatch_retry_schedule": "-1,hunter2",
         "dispatch_allow_networks": "10.0.0.1/8,hunter2",
         "dispatch_timeout": "0",
+        "apprise_allow": "json,json://hunter2",
         "log_level": "loud",
         "mark_read_on_fetch": "perhaps",
     }
@@ -290,7 +293,8 @@ async def test_a_token_to_start_with_is_printed_when_it_is_asked_for(serve: Call
 def test_probes_tell_a_server_that_lives_from_one_that_is_ready(serve: Callable[..., ServerProcess]) -> None:
     server = serve()
     parts = httpx.get(f"{server.url}/readyz", trust_env=False).json()
-    assert parts == dict.fromkeys(("database", "migrations", "hub", "fanout", "heads", "sweep", "worker"), "ok")
+    names = ("database", "migrations", "hub", "fanout", "heads", "revocations", "sweep", "alerts", "worker")
+    assert parts == dict.fromkeys(names, "ok")
 
     set_revision(server.folder, "9999")
 

@@ -16,9 +16,11 @@ from resolvers.access import Role
 from tests.conftest import LOOPBACK, new_postgres
 from tests.server import ROOT, ServerProcess, environment
 from tests.sink import Sink
+from tests.valkey import Valkey
 
 STOP_DEADLINE_S = 30
 DELIVERIES = 30
+UPDATED = "subscription { deliveryUpdated(filter: {states: [DELIVERED]}) { deliveryId } }"
 
 
 @contextmanager
@@ -38,10 +40,14 @@ def _worker(folder: Path, **settings: str) -> Iterator[None]:
     assert "Traceback" not in (folder / "worker.log").read_text()
 
 
-async def test_two_workers_beside_a_server_send_each_delivery_once(
-    postgres: PostgresServer, tmp_path: Path, sink: Sink, request: pytest.FixtureRequest
+async def test_two_workers_beside_a_server_send_each_delivery_once_and_its_screens_see_it(
+    postgres: PostgresServer, valkey: Valkey, tmp_path: Path, sink: Sink, request: pytest.FixtureRequest
 ) -> None:
-    settings = {"database_url": await new_postgres(postgres), "dispatch_allow_networks": LOOPBACK}
+    settings = {
+        "database_url": await new_postgres(postgres),
+        "broadcast_url": valkey.url,
+        "dispatch_allow_networks": LOOPBACK,
+    }
     server = ServerProcess(tmp_path, dispatch_worker="false", **settings)
     server.start()
     request.addfinalizer(lambda: server.terminate())
@@ -49,8 +55,12 @@ async def test_two_workers_beside_a_server_send_each_delivery_once(
     await admin.channel("p1", await admin.protocol("webhook"), {"url": sink.url()})
     created = [await admin.create("identity.Project", "p1") for _ in range(DELIVERIES)]
 
-    with _worker(tmp_path, **settings), _worker(tmp_path, **settings):
-        settled = [await admin.settled(each["deliveries"][0]["deliveryId"]) for each in created]
+    async with admin.subscription(UPDATED) as screen:
+        with _worker(tmp_path, **settings), _worker(tmp_path, **settings):
+            settled = [await admin.settled(each["deliveries"][0]["deliveryId"]) for each in created]
+            unseen = {delivery["deliveryId"] for delivery in settled}
+            while unseen:
+                unseen.discard((await screen.event())["deliveryUpdated"]["deliveryId"])  # one may come twice
 
     assert {delivery["state"] for delivery in settled} == {"DELIVERED"}
     assert {len(delivery["attempts"]) for delivery in settled} == {1}

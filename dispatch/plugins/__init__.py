@@ -7,13 +7,21 @@ in the group `tocsin.plugins`, whose name is the plugin's id and whose object is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
+from dispatch.network import Blocked, Malformed, NoAnswer, TimedOut
 from storage.models import AttemptOutcome, NotificationLevel, NotificationType
 
 JsonObject = dict[str, Any]
+
+UNANSWERED = {
+    Blocked: AttemptOutcome.BLOCKED,
+    TimedOut: AttemptOutcome.TIMEOUT,
+    Malformed: AttemptOutcome.REFUSED,
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,11 @@ class Result:
     response_excerpt: str | None = None
     retry_after: float | None = None  # seconds that the far side asks to be left alone
 
+    @classmethod
+    def unanswered(cls, failure: NoAnswer) -> Result:
+        """What comes of a connection through the Network that brought no answer."""
+        return cls(UNANSWERED.get(type(failure), AttemptOutcome.RETRY), error=str(failure))
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -72,9 +85,13 @@ class Verification:
     detail: str | None = None
 
 
+class Unusable(Exception):
+    """Raised by `init` for options that lead nowhere: half a sentence for people, without values or secrets."""
+
+
 class Plugin(Protocol):
     async def init(self, options: JsonObject) -> PluginInfo:
-        """What the plugin needs. The answer is kept, not asked for on each send."""
+        """What the plugin needs. The answer is kept, not asked for on each send. Raises Unusable."""
 
     async def verify(self, options: JsonObject, secret_data: JsonObject) -> Verification:
         """Whether these credentials work, without sending anything to anybody."""
@@ -89,3 +106,30 @@ class Addressing(Protocol):
 
     def destination(self, channel_data: JsonObject) -> str:
         """A name for where this data leads, without anything secret. Called with data that meets the schema."""
+
+
+@runtime_checkable
+class Splitting(Protocol):
+    """What a plugin may offer beside: a delivery of its own for each recipient, so that none waits for another's."""
+
+    def parts(self, channel_data: JsonObject) -> Sequence[JsonObject]:
+        """The channel data of each recipient, in the order given; one at least. Called with data that meets the schema.
+
+        `dispatch` is then given one of these. A delivery remembers its recipient by the place in this order.
+        """
+
+
+@runtime_checkable
+class Inspecting(Protocol):
+    """What a plugin may offer beside: it sees more of channel data than its schema says, before anything is sent."""
+
+    async def inspect(self, channel_data: JsonObject) -> None:
+        """Called with data that meets the schema. Raises schemas.SchemaViolation, with the path to what is wrong."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """What a plugin may offer beside: it is told when the server ends."""
+
+    async def close(self) -> None:
+        """Let go of connections, threads and the like. Nothing is asked of the plugin afterwards."""

@@ -2,41 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from types import MappingProxyType
+from typing import Any
 
 import structlog
 
 from dispatch.network import Network
-from dispatch.plugins import Plugin
-from dispatch.plugins.log import Log
-from dispatch.plugins.webhook import Webhook
+from dispatch.plugins import Closing, Plugin
 
 GROUP = "tocsin.plugins"
-BUILT_IN: dict[str, Callable[[Network], Plugin]] = {"log": Log, "webhook": Webhook}
 METHODS = ("init", "verify", "dispatch")
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+
+# Loaded when a server asks for them, as those of packages are. In brackets: the extra whose packages one needs.
+BUILT_IN = EntryPoints(
+    (
+        EntryPoint("apprise", "dispatch.plugins.apprise:Apprise [apprise]", GROUP),
+        EntryPoint("email", "dispatch.plugins.email:Email", GROUP),
+        EntryPoint("log", "dispatch.plugins.log:Log", GROUP),
+        EntryPoint("spaceone", "dispatch.plugins.spaceone:SpaceONE [spaceone]", GROUP),
+        EntryPoint("webhook", "dispatch.plugins.webhook:Webhook", GROUP),
+    )
+)
 
 log = structlog.get_logger()
 
 
-def discover(network: Network) -> dict[str, Plugin]:
-    """Every plugin by its id. One that cannot be loaded is logged and left out: it stops nothing else."""
-    plugins = {plugin_id: make(network) for plugin_id, make in BUILT_IN.items()}
-    for entry_point in entry_points(group=GROUP):
-        plugin = _load(entry_point, network)
+def discover(network: Network, settings: Mapping[str, Mapping[str, Any]] = NO_SETTINGS) -> dict[str, Plugin]:
+    """Every plugin by its id. One that cannot be loaded is logged and left out: it stops nothing else.
+
+    `settings` are the operator's for built-in plugins: by id, what a plugin is called with besides the network.
+    """
+    offered = [
+        (entry_point, _built_in(entry_point, network, settings.get(entry_point.name, NO_SETTINGS)))
+        for entry_point in BUILT_IN
+    ]
+    offered += [(entry_point, _foreign(entry_point, network)) for entry_point in entry_points(group=GROUP)]
+    plugins: dict[str, Plugin] = {}
+    for entry_point, plugin in offered:
         if plugin is not None:
             plugins.setdefault(entry_point.name, plugin)
     return plugins
 
 
-def _load(entry_point: EntryPoint, network: Network) -> Plugin | None:
+async def close(plugins: Iterable[Plugin]) -> None:
+    """At the end, once nothing is sent any more: let go of what plugins hold."""
+    for plugin in plugins:
+        if isinstance(plugin, Closing):
+            await plugin.close()
+
+
+def _built_in(entry_point: EntryPoint, network: Network, settings: Mapping[str, Any]) -> Plugin | None:
+    try:
+        plugin: Plugin = entry_point.load()(network, **settings)
+    except ImportError:
+        if not entry_point.extras:
+            raise
+        log.info("plugin_not_installed", plugin_id=entry_point.name, extra=f"tocsin[{','.join(entry_point.extras)}]")
+        return None
+    return plugin
+
+
+def _foreign(entry_point: EntryPoint, network: Network) -> Plugin | None:
     try:
         plugin: Plugin = entry_point.load()(network)
     except Exception as error:
         log.exception("plugin_broken", plugin_id=entry_point.name, error=type(error).__name__)
         return None
     missing = [method for method in METHODS if not callable(getattr(plugin, method, None))]
-    if missing or entry_point.name in BUILT_IN:
-        log.error("plugin_refused", plugin_id=entry_point.name, missing=missing, built_in=entry_point.name in BUILT_IN)
+    is_built_in = entry_point.name in BUILT_IN.names
+    if missing or is_built_in:
+        log.error("plugin_refused", plugin_id=entry_point.name, missing=missing, built_in=is_built_in)
         return None
     return plugin

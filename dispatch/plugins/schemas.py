@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
-from referencing import Registry
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from storage.secrets import MASK
 
 NOWHERE: Registry[Any] = Registry()  # a schema that refers to another host's is not followed there
+REFERENCES = frozenset({"$ref", "$dynamicRef"})
 MAX_SEGMENT = 64  # characters of a key that a path repeats
 
 # What each keyword asks for; the others are named.
@@ -24,12 +28,17 @@ SENTENCES: dict[str, Callable[[Any], str]] = {
     "maxLength": lambda length: f"This may have {length} characters at most.",
     "minItems": lambda number: f"This must have {number} items at least.",
     "maxItems": lambda number: f"This may have {number} items at most.",
+    "minProperties": lambda number: f"This must have {number} entries at least.",
+    "maxProperties": lambda number: f"This may have {number} entries at most.",
     "uniqueItems": lambda _: "No item may come twice.",
     "minimum": lambda bound: f"This must be {bound} at least.",
     "maximum": lambda bound: f"This may be {bound} at most.",
     "enum": lambda values: f"This must be one of {', '.join(map(str, values))}.",
     "not": lambda _: "This holds something that is not allowed here.",
     "pattern": lambda pattern: f"This must match the pattern {pattern}",
+    "dependentRequired": lambda _: "Something that goes with what is here is missing.",
+    "oneOf": lambda _: "This must have one of several forms, and no other at the same time.",
+    "anyOf": lambda _: "This must have one of several forms.",
 }
 
 
@@ -44,10 +53,50 @@ class SchemaViolation(Exception):
 
 def validate(value: Any, schema: dict[str, Any]) -> None:
     """Raises SchemaViolation."""
-    validator = validator_for(schema, default=Draft202012Validator)(schema, registry=NOWHERE)
-    error = best_match(validator.iter_errors(value))
+    try:
+        error = best_match(_validator(schema).iter_errors(value))
+    except (Unresolvable, RecursionError) as broken:
+        raise SchemaViolation((), "The schema that this has to meet leads nowhere.") from broken
     if error is not None:
         raise SchemaViolation(_path(error), _message(error))
+
+
+def require_valid(schema: dict[str, Any]) -> None:
+    """That it is a JSON Schema at all, which refers to nothing outside. Raises SchemaViolation, with a path into it."""
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as error:
+        raise SchemaViolation(tuple(map(str, error.absolute_path)), "This is no JSON Schema.") from error
+    root: Resource[Any] = Resource.from_contents(schema, default_specification=DRAFT202012)
+    try:
+        _follow(root, NOWHERE.resolver_with_root(root))
+    except Unresolvable as error:
+        raise SchemaViolation((), "This refers to a schema that is not in it.") from error
+
+
+def mismatches(value: Any, schema: dict[str, Any]) -> set[tuple[str | int, ...]]:
+    """The path of everything in the value that some part of the schema does not take."""
+    return {tuple(error.absolute_path) for error in _innermost(_validator(schema).iter_errors(value))}
+
+
+def _validator(schema: dict[str, Any]) -> Validator:
+    return validator_for(schema, default=Draft202012Validator)(schema, registry=NOWHERE)
+
+
+def _follow(schema: Resource[Any], resolver: Any) -> None:
+    """Every reference in the schema to where it leads. Raises Unresolvable."""
+    if isinstance(schema.contents, dict):
+        for reference in REFERENCES & schema.contents.keys():
+            resolver.lookup(str(schema.contents[reference]))
+    for within in schema.subresources():
+        _follow(within, resolver.in_subresource(within))
+
+
+def _innermost(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
+    """The errors, and those of the alternatives that they came of."""
+    for error in errors:
+        yield error
+        yield from _innermost(error.context or ())
 
 
 def _path(error: ValidationError) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""The plugin `webhook`: a JSON POST to the channel's URL, with the headers that receivers tell repeats by.
+"""The plugin `webhook`: a JSON POST to the channel's URL, in the way of the Standard Webhooks specification.
 
-`webhook-id` and `webhook-timestamp` are those of the Standard Webhooks specification.
+`webhook-id` is the same for every attempt, `webhook-timestamp` the attempt's own; with a signing secret there is a
+`webhook-signature`. The message is posted as it was said: a receiver of JSON needs no other form of it.
 """
 
 from __future__ import annotations
@@ -11,18 +12,14 @@ from email.utils import parsedate_to_datetime
 import orjson
 from yarl import URL
 
-from dispatch.network import Answer, Blocked, Malformed, Network, NoAnswer, TimedOut
-from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification
+from dispatch.network import Answer, Blocked, Network, NoAnswer
+from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification, signatures
+from dispatch.plugins.schemas import SchemaViolation
 from storage.models import AttemptOutcome
 
 # The receiver says that it will never take this. Others, 404 among them, are seen while a receiver is being deployed.
 FINAL_STATUSES = frozenset({401, 403, 410})
 SUCCESS = range(200, 300)
-OUTCOMES = {
-    Blocked: AttemptOutcome.BLOCKED,
-    TimedOut: AttemptOutcome.TIMEOUT,
-    Malformed: AttemptOutcome.REFUSED,
-}
 LONGEST_WAIT = 1e9  # seconds: what a receiver asks for is a wish, and a number of any length
 
 MAX_URL_LENGTH = 2_048
@@ -93,7 +90,31 @@ DATA_SCHEMA: JsonObject = {
     "required": ["url"],
     "additionalProperties": False,
 }
-INFO = PluginInfo(name="Webhook", data_schema=DATA_SCHEMA)
+SIGNING_SECRET: JsonObject = {
+    "type": "string",
+    "pattern": signatures.PATTERN,
+    "not": {"pattern": "\\s"},
+    "maxLength": signatures.MAX_LENGTH,
+}
+SECRET_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {
+        "signingSecret": {
+            **SIGNING_SECRET,
+            "title": "Signing secret",
+            "description": "Signs each message: whsec_ and 24 to 64 bytes in base64, or an ed25519 key, whsk_...",
+        },
+        "previousSigningSecret": {
+            **SIGNING_SECRET,
+            "title": "Previous signing secret",
+            "description": "Signs each message too, while receivers change over to the new secret.",
+        },
+    },
+    "dependentRequired": {"previousSigningSecret": ["signingSecret"]},
+    "additionalProperties": False,
+}
+SECRETS = ("signingSecret", "previousSigningSecret")  # in the order in which they sign
+INFO = PluginInfo(name="Webhook", data_schema=DATA_SCHEMA, secret_schema=SECRET_SCHEMA)
 
 
 class Webhook:
@@ -104,7 +125,14 @@ class Webhook:
         return INFO
 
     async def verify(self, options: JsonObject, secret_data: JsonObject) -> Verification:
-        return Verification(ok=True)  # the protocol holds nothing: the address is the channel's
+        return Verification(ok=True)  # the address is the channel's, and nobody is asked about a signature
+
+    async def inspect(self, channel_data: JsonObject) -> None:
+        """An address that can be seen to be refused; that of an ordinary name shows when it is sent to."""
+        if self._network.refuses(_host(channel_data["url"])):
+            raise SchemaViolation(("url",), str(Blocked()))
+        if _has_credentials(channel_data["url"]):  # which would be shown, as the address is
+            raise SchemaViolation(("url",), "A name and a password go into the header Authorization, which is hidden.")
 
     def destination(self, channel_data: JsonObject) -> str:
         """What is limited together: the host and the port, whatever the path."""
@@ -116,19 +144,38 @@ class Webhook:
 
     async def dispatch(self, request: DispatchRequest) -> Result:
         url: str = request.channel_data["url"]
+        body = _body(request)
         try:
-            answer = await self._network.post(url, headers=_headers(request), content=_body(request))
+            answer = await self._network.post(url, headers=_headers(request, body), content=body)
         except NoAnswer as failure:
-            return Result(OUTCOMES.get(type(failure), AttemptOutcome.RETRY), error=str(failure))
+            return Result.unanswered(failure)
         return _judged(answer, request.envelope.attempted_at)
 
 
-def _headers(request: DispatchRequest) -> dict[str, str]:
+def _has_credentials(url: str) -> bool:
+    try:
+        return URL(url).raw_user is not None or URL(url).raw_password is not None
+    except ValueError:  # refused when it is sent
+        return "@" in url
+
+
+def _host(url: str) -> str:
+    try:
+        return URL(url).host or ""
+    except ValueError:  # refused when it is sent
+        return ""
+
+
+def _headers(request: DispatchRequest, body: bytes) -> dict[str, str]:
+    message_id, timestamp = request.envelope.delivery_id, int(request.envelope.attempted_at.timestamp())
+    secrets = [request.secret_data[name] for name in SECRETS if name in request.secret_data]
+    signed = {"webhook-signature": signatures.header(secrets, message_id, timestamp, body)} if secrets else {}
     return {
         **request.channel_data.get("headers", {}),
         "content-type": "application/json",
-        "webhook-id": request.envelope.delivery_id,
-        "webhook-timestamp": str(int(request.envelope.attempted_at.timestamp())),
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        **signed,
     }
 
 

@@ -24,6 +24,8 @@ from tests.sink import PATIENCE
 
 T = TypeVar("T")
 
+pytest.register_assert_rewrite("dispatch.plugins.conformance")
+
 
 class WatchedDatabase(Database):
     """A database whose commits can be waited for."""

@@ -3,27 +3,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from dispatch.addresses import Address
 from dispatch.network import MAX_RESPONSE_BYTES, Answer, Blocked, Network, NoAnswer, TimedOut
 from tests import sink as sinks
 from tests.dispatch import tls
+from tests.dispatch.spellings import EVIDENT, HIDDEN
 from tests.sink import PATIENCE, Close, Hang, Sink, Stream
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
-
-
-@pytest.fixture
-async def strict() -> AsyncIterator[Network]:
-    """It may reach public addresses only."""
-    network = Network([], timeout=PATIENCE)
-    yield network
-    await network.close()
 
 
 async def post(network: Network, url: str, headers: dict[str, str] | None = None) -> Answer:
@@ -41,37 +35,68 @@ async def test_an_allowed_destination_gets_the_request(network: Network, sink: S
     assert received.headers["host"] == f"127.0.0.1:{sink.port}"
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1",
-        "127.1",
-        "2130706433",
-        "0x7f000001",
-        "0x7f.0.0.1",
-        "017700000001",
-        "0177.0.0.1",
-        "127.0.1",
-        "0",
-        "0.0.0.0",
-        "localhost",
-        "LOCALHOST",
-        "localhost.",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[::1]",
-        "[::]",
-        "user:password@127.0.0.1",
-        "8.8.8.8@127.0.0.1",
-        "169.254.169.254",
-        "①②⑦.⓪.⓪.①",
-    ],
-)
-async def test_no_spelling_of_an_inside_address_is_reached(strict: Network, sink: Sink, host: str) -> None:
-    with pytest.raises(NoAnswer):
-        await post(strict, f"http://{host}:{sink.port}/")
+async def resolve_without_asking(host: str, port: int) -> Sequence[Address]:
+    """Numbers as the system reads them; every name leads inside."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return [ip_address("127.0.0.1")]
+    return [ip_address(entry[4][0]) for entry in found]
+
+
+@pytest.mark.parametrize("kind", [*EVIDENT, "hidden"])
+async def test_no_spelling_of_an_inside_address_is_reached(sink: Sink, kind: str) -> None:
+    network = Network([], PATIENCE, resolve=resolve_without_asking)
+    for host in EVIDENT.get(kind, HIDDEN):
+        with pytest.raises(NoAnswer):
+            await post(network, f"http://{host}:{sink.port}/")
+    await network.close()
 
     assert sink.connections == 0
+
+
+@pytest.mark.parametrize("kind", EVIDENT)
+def test_that_a_host_will_be_refused_shows_without_asking_anybody(kind: str) -> None:
+    network = Network([], PATIENCE)
+
+    assert [host for host in EVIDENT[kind] if not network.refuses(URL(f"http://{host}/").host or "")] == []
+
+
+@pytest.mark.parametrize(
+    "host", ["hooks.test", "1.1.1.1", "[2606:4700::1111]", "127.0.0.1.hooks.test", "localhost.test", "1e9.test", "x"]
+)
+def test_a_host_that_may_be_public_is_not_refused_unasked(host: str) -> None:
+    assert not Network([], PATIENCE).refuses(URL(f"http://{host}/").host or "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f000001", "localhost", "[::ffff:127.0.0.1]"])
+def test_what_the_operator_allows_is_not_refused_unasked(host: str) -> None:
+    assert not Network(LOOPBACK, PATIENCE).refuses(URL(f"http://{host}/").host or "")
+
+
+def test_the_table_has_more_than_a_hundred_spellings() -> None:
+    spellings = {host for hosts in (*EVIDENT.values(), HIDDEN) for host in hosts}
+
+    assert len(spellings) > 150
+
+
+async def test_a_resolver_that_changes_its_answer_all_the_time_leads_nowhere_inside(sink: Sink) -> None:
+    """What is connected to is what was judged, each time: never an answer that came later."""
+    inside = ["10.9.9.9", "169.254.169.254", "::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "0.0.0.0"]
+    answers = iter([ip_address(address) for each in inside for address in ("127.0.0.1", each)])
+
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        return [next(answers)]
+
+    sink.otherwise = Close(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    network = Network(LOOPBACK, PATIENCE, resolve=resolve)
+    for _ in inside:
+        assert (await post(network, f"http://changing.test:{sink.port}/")).status_code == 200
+        with pytest.raises(Blocked):
+            await post(network, f"http://changing.test:{sink.port}/")
+    await network.close()
+
+    assert sink.connections == len(inside)
 
 
 async def test_a_name_is_resolved_once_and_the_connection_goes_to_the_address_that_was_judged(sink: Sink) -> None:

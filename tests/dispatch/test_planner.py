@@ -296,12 +296,29 @@ def test_a_quota_is_used_up_and_never_overdrawn(ways: list[str], remaining: dict
         assert sent == min(wanted, remaining.get(name, wanted))
 
 
-@given(st.lists(st.sampled_from("abc")), st.dictionaries(st.sampled_from("ab"), st.integers(0, 5)), st.integers(0, 9))
-def test_planning_in_two_parts_decides_the_same(ways: list[str], remaining: dict[str, int], cut: int) -> None:
+def test_a_channel_takes_as_much_of_a_quota_as_it_has_recipients() -> None:
+    tight = protocol()
+    routes = [(channel(part_count=recipients), tight) for recipients in (2, 3, 1)]
+
+    decisions = plan_many(routes, {tight.protocol_id: 4})
+
+    # The second is sent to the recipients that the quota is enough for: the worker holds the third one's.
+    assert [each.reason for each in decisions] == [None, None, DecisionReason.QUOTA]
+    assert planner.left({tight.protocol_id: 4}, zip(routes[:1], decisions[:1], strict=True)) == {tight.protocol_id: 2}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3))),
+    st.dictionaries(st.sampled_from("ab"), st.integers(0, 5)),
+    st.integers(0, 9),
+)
+def test_planning_in_two_parts_decides_the_same(
+    ways: list[tuple[str, int]], remaining: dict[str, int], cut: int
+) -> None:
     protocols = {name: protocol(protocol_id=name) for name in "abc"}
-    routes = [(channel(), protocols[way]) for way in ways]
+    routes = [(channel(part_count=recipients), protocols[way]) for way, recipients in ways]
 
     first = plan_many(routes[:cut], remaining)
-    second = plan_many(routes[cut:], planner.left(remaining, first))
+    second = plan_many(routes[cut:], planner.left(remaining, zip(routes[:cut], first, strict=True)))
 
     assert first + second == plan_many(routes, remaining)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 from ipaddress import ip_address, ip_network
@@ -23,6 +24,7 @@ from tests.sink import PATIENCE, Answer, Sink
 
 URL = "https://hooks.test/abc"
 LOOPBACK = [ip_network("127.0.0.0/8")]
+ELSEWHERE: JsonObject = {"$ref": "http://127.0.0.1:9/schema.json"}  # which nobody fetches
 
 
 def request(channel_data: JsonObject, **fields: Any) -> DispatchRequest:
@@ -46,9 +48,9 @@ def request(channel_data: JsonObject, **fields: Any) -> DispatchRequest:
     return DispatchRequest(**{**defaults, **fields})
 
 
-@pytest.fixture(params=sorted(registry.BUILT_IN))
+@pytest.fixture(params=["log", "webhook"])
 def built_in(request: pytest.FixtureRequest, network: Network) -> Plugin:
-    make: Callable[[Network], Plugin] = registry.BUILT_IN[request.param]
+    make: Callable[[Network], Plugin] = registry.BUILT_IN[request.param].load()
     return make(network)
 
 
@@ -153,9 +155,36 @@ class TestSchemas:
 
         assert caught.value.path == ("k" * 64,)
 
-    def test_a_schema_elsewhere_is_not_fetched(self) -> None:
-        with pytest.raises(Exception, match="Unresolvable"):
-            schemas.validate({}, {"$ref": "http://127.0.0.1:9/schema.json"})
+    @pytest.mark.parametrize("schema", [ELSEWHERE, {"$ref": "#"}], ids=["elsewhere", "a circle"])
+    def test_nothing_meets_a_schema_that_leads_nowhere(self, schema: JsonObject) -> None:
+        with pytest.raises(SchemaViolation, match="leads nowhere"):
+            schemas.validate({}, schema)
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            ELSEWHERE,
+            {"properties": {"a": {"items": ELSEWHERE}}},
+            {"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"c": {}}},
+            {"$schema": "http://json-schema.org/draft-04/schema#", "$ref": 5},
+            {"type": "no-such-type"},
+        ],
+    )
+    def test_a_schema_that_leads_nowhere_is_noticed_before_it_is_used(self, schema: JsonObject) -> None:
+        with pytest.raises(SchemaViolation):
+            schemas.require_valid(schema)
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"type": "string"}}},
+            {"$id": "https://example.com/a", "$ref": "b", "$defs": {"b": {"$id": "b"}}},
+            {"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/definitions/b", "definitions": {"b": {}}},
+            {"properties": {"$ref": {"type": "string"}}, "enum": [ELSEWHERE]},
+        ],
+    )
+    def test_a_schema_may_refer_to_what_is_in_it(self, schema: JsonObject) -> None:
+        schemas.require_valid(schema)
 
 
 async def test_the_log_plugin_logs_one_line_without_data_or_secrets(network: Network) -> None:
@@ -256,6 +285,15 @@ class TestWebhook:
         assert Webhook(network).destination({"url": url}) == destination
 
 
+class Holding(Log):
+    """A plugin that has something to let go of."""
+
+    is_closed = False
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
 class TestDiscovery:
     """Packages bring plugins of their own."""
 
@@ -266,7 +304,7 @@ class TestDiscovery:
         monkeypatch.setattr(registry, "entry_points", lambda *, group: offered.select(group=group))
 
     def test_the_built_in_ones_are_there(self, network: Network) -> None:
-        assert set(registry.discover(network)) >= {"log", "webhook"}
+        assert set(registry.discover(network)) >= registry.BUILT_IN.names
 
     def test_a_package_offers_another_one(self, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
         self.offer(monkeypatch, pager="dispatch.plugins.log:Log")
@@ -283,8 +321,28 @@ class TestDiscovery:
         with structlog.testing.capture_logs() as lines:
             plugins = registry.discover(network)
 
-        assert set(plugins) == {"log", "webhook", "pager"}
+        assert set(plugins) == registry.BUILT_IN.names | {"pager"}
         assert [line["plugin_id"] for line in lines] == ["broken"]
+
+    def test_a_built_in_one_whose_packages_are_not_installed_is_left_out(
+        self, network: Network, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("dispatch.plugins.spaceone", "dispatch.rpc"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.setitem(sys.modules, "grpc", None)
+        with structlog.testing.capture_logs() as lines:
+            plugins = registry.discover(network)
+
+        assert set(plugins) == registry.BUILT_IN.names - {"spaceone"}
+        assert [(line["event"], line["plugin_id"], line["extra"]) for line in lines] == [
+            ("plugin_not_installed", "spaceone", "tocsin[spaceone]")
+        ]
+
+    async def test_those_that_hold_something_are_told_when_the_server_ends(self, network: Network) -> None:
+        holding = Holding(network)
+        await registry.close([Log(network), holding])
+
+        assert holding.is_closed
 
     def test_none_takes_the_place_of_a_built_in_one(self, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
         self.offer(monkeypatch, webhook="dispatch.plugins.log:Log")

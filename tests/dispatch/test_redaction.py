@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
-from urllib.parse import quote
+import re
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatch import redaction
-from dispatch.redaction import Redactor
+from dispatch.redaction import SHORTEST, Redactor
 from storage.secrets import MASK
 
 SECRETS = [
     "Bearer of-good-news-7",
     'quo"ted/päss wörd',
     "https://me:pass4word@hooks.test/T00000000/B1?token=tok-12345678",
+    f"Basic {base64.b64encode(b'someone:hunter2-hunter2').decode()}",
 ]
 
 
@@ -32,6 +36,14 @@ SECRETS = [
         "T00000000",
         "tok-12345678",
         base64.b64encode(b"me:pass4word").decode(),
+        json.dumps('quo"ted/päss wörd', ensure_ascii=False),
+        quote('quo"ted/päss wörd'),
+        quote('quo"ted/päss wörd', safe="").lower(),
+        quote_plus('quo"ted/päss wörd'),
+        html.escape('quo"ted/päss wörd'),
+        "OF-GOOD-NEWS-7",
+        "hunter2-hunter2",
+        base64.b64encode(b"someone:hunter2-hunter2").decode(),
     ],
 )
 def test_a_secret_is_masked_however_it_comes_back(spelled: str) -> None:
@@ -40,7 +52,56 @@ def test_a_secret_is_masked_however_it_comes_back(spelled: str) -> None:
     assert redacted.startswith("You sent <")
     assert redacted.endswith(">, thank you.")
     assert MASK in redacted
-    assert not any(part in redacted for part in ("news", "quo", "p%C3", "pass4word", "T0000", "tok-", "Om"))
+    assert not any(part in redacted for part in ("news", "quo", "p%C3", "pass4word", "T0000", "tok-", "Om", "hunt"))
+
+
+@pytest.mark.parametrize("show", [repr, ascii])
+@pytest.mark.parametrize("beside", ["", "a 'word'", 'a "word"'])
+@pytest.mark.parametrize("middle", ["'", '"', "'\"", "\\", "\u00ed\n"])
+def test_a_secret_that_python_shows_is_masked(middle: str, beside: str, show: Callable[[object], str]) -> None:
+    secret = f"xyz{middle}zyx"
+    shown = show({"beside": beside, "secret": secret, "both": f"{beside} {secret}"})
+
+    redacted = Redactor([secret]).redact(shown)
+
+    assert redacted.count(MASK) == 2
+    assert not set(redacted) & set("xyz")
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_secret_within_a_text_in_base64_is_masked_but_for_its_edges(
+    before: str, encode: Callable[[bytes], bytes]
+) -> None:
+    sent = f'{before}{{"password": "hunter2-hunter2??>>"}}'.encode()
+
+    redacted = Redactor(["hunter2-hunter2??>>"]).redact(encode(sent).decode())
+
+    left = [part for part in re.split(r"\*+", redacted) if part]
+    assert MASK in redacted
+    assert all(b"hun" not in base64.urlsafe_b64decode(part[: len(part) // 4 * 4]) for part in left)
+
+
+@given(st.text(max_size=20), st.integers(SHORTEST, 30))
+def test_what_a_text_that_was_cut_off_begins_of_a_secret_goes_too(text: str, kept: int) -> None:
+    secret = "the-secret-that-nobody-may-ever-see"
+
+    redacted = Redactor([secret]).redact(text + secret[:kept], is_cut=True)
+
+    assert redacted == f"{text}{MASK}"
+
+
+def test_half_a_character_at_the_end_hides_no_beginning() -> None:
+    cut = "secret-pä".encode()[:-1].decode(errors="replace")
+
+    assert Redactor(["secret-pässword"]).redact(f"You sent {cut}", is_cut=True) == f"You sent {MASK}"
+
+
+def test_a_text_that_was_cut_off_elsewhere_stays_as_it_is() -> None:
+    redactor = Redactor(SECRETS)
+
+    assert redactor.redact("Something is wrong with B", is_cut=True) == "Something is wrong with B"
+    assert redactor.redact("It ends in Bear") == "It ends in Bear"
 
 
 def test_a_text_without_secrets_stays_as_it_is() -> None:

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification
 from dispatch.schedules import Schedule
+from dispatch.sending import MAX_EXCERPT
 from storage import deliveries, queue, usages
 from storage.engine import Database
 from storage.models import (
@@ -536,6 +537,17 @@ async def test_what_a_plugin_says_is_kept_without_secrets_and_in_bounds(
     assert not any(secret in str(logs) for secret in ("good-news", "of-the-protocol", "pass4word"))
 
 
+async def test_what_is_kept_of_an_answer_does_not_end_in_the_beginning_of_a_secret(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    sink.otherwise = Answer(500, f"{'x' * (MAX_EXCERPT - len(TOKEN) + 5)}{TOKEN}".encode())
+    start_worker(retry_schedule=())
+    await watched.until_state(delivery, DeliveryState.DEAD)
+
+    (attempt,) = await attempts(watched, delivery)
+    assert str(attempt.response_excerpt).strip("x") == MASK
+
+
 async def test_secrets_that_a_receiver_sends_back_are_masked(
     watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
 ) -> None:
@@ -728,14 +740,10 @@ async def test_a_channel_that_only_fails_is_disabled_after_a_while_and_its_owner
     clock: Clock,
     start_worker: StartWorker,
 ) -> None:
-    told: list[Channel] = []
-
-    async def alert(channel: Channel) -> None:
-        told.append(channel)
-
+    told: list[object] = []
     first, second, third = (make_delivery(plugin_id="plan") for _ in range(3))
     await enqueue(watched, first)
-    worker = start_worker(plugins={"plan": Plan(AGAIN)}, retry_schedule=(), alert=alert)
+    worker = start_worker(plugins={"plan": Plan(AGAIN)}, retry_schedule=(), alert=lambda: told.append(clock()))
     await watched.until_state(first, DeliveryState.DEAD)
     assert (await channel_of(watched, first)).failing_since == clock()
 
@@ -744,15 +752,16 @@ async def test_a_channel_that_only_fails_is_disabled_after_a_while_and_its_owner
     worker.wake()
     await watched.until_state(second, DeliveryState.DEAD)
     assert (await channel_of(watched, first)).state is ResourceState.ENABLED
-    assert told == []
+    assert (await channel_of(watched, first)).alert_due_at is None
 
     clock.advance(hours=1)
     await enqueue(watched, third)
     worker.wake()
     await watched.until_state(third, DeliveryState.DEAD)
-    assert (await channel_of(watched, first)).state is ResourceState.DISABLED
+    disabled = await channel_of(watched, first)
+    assert (disabled.state, disabled.alert_due_at) == (ResourceState.DISABLED, clock())
     await worker.stop(PATIENCE)
-    assert [channel.channel_id for channel in told] == [first.channel_id]
+    assert told == [clock()]
 
 
 async def test_a_success_clears_what_failed_before(

@@ -27,12 +27,18 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from resolvers.access import User
 from resolvers.errors import CursorExpired, InvalidArgument, NotFound
 from schema import execution, http, scalars, websocket
+from schema.bounded_http import BoundedHTTP
+from schema.bounded_socket import BoundedSocket
+from schema.sockets import Limits, Sockets
 
 DEADLINE_S = 10
 AUTHORIZATION = "Bearer good"
+ANOTHER_AUTHORIZATION = "Bearer another's"
 SECRET = "hunter2"
+EVENT_BYTES = 50_000  # of a flood
 
 
 @dataclass
@@ -56,6 +62,10 @@ class Context:
     expires_at: datetime | None
     seen: Seen
 
+    @property
+    def user(self) -> User | None:
+        return ("home", str(self.authorization)) if self.expires_at else None
+
     async def answered(self) -> None:
         self.seen.add("answered")
 
@@ -63,6 +73,7 @@ class Context:
 def _lifetime(authorization: str | None) -> timedelta | None:
     return {
         AUTHORIZATION: timedelta(hours=1),
+        ANOTHER_AUTHORIZATION: timedelta(hours=1),
         "Bearer short": timedelta(seconds=0.3),
         "Bearer ended": timedelta(seconds=-1),
     }.get(authorization or "")
@@ -207,6 +218,16 @@ class Subscription:
             info.context.seen.add(f"{name} closed")
 
     @strawberry.subscription
+    async def flood(self, info: Info[Context, None], name: str = "flood") -> AsyncIterator[str]:
+        """Events for as long as they are taken."""
+        try:
+            while True:
+                yield "x" * EVENT_BYTES
+                await asyncio.sleep(0)
+        finally:
+            info.context.seen.add(f"{name} closed")
+
+    @strawberry.subscription
     async def expired_after(self, events: int) -> AsyncIterator[int]:
         for number in range(events):
             yield number
@@ -217,6 +238,12 @@ class Subscription:
         for number in range(events):
             yield number
         raise RuntimeError(SECRET)
+
+    @strawberry.subscription
+    async def unwritable_after(self, events: int) -> AsyncIterator[scalars.JSON]:
+        for number in range(events):
+            yield scalars.JSON(number)
+        yield scalars.JSON(object())
 
     @strawberry.subscription
     async def branches(self) -> AsyncIterator[BrokenBranch]:
@@ -256,6 +283,7 @@ class Served:
     port: int
     seen: Seen
     complaints: list[logging.LogRecord]
+    unsent: Callable[[], int]  # bytes that wait to be sent to the connection that has most of them
     stop: Callable[[], None]
 
     @property
@@ -286,10 +314,10 @@ class Served:
             yield Client(connection)
 
     @contextmanager
-    def socket(self) -> Iterator[Client]:
+    def socket(self, authorization: str = AUTHORIZATION) -> Iterator[Client]:
         """A websocket that is acknowledged already."""
         with self.open() as client:
-            client.send({"type": "connection_init", "payload": {"Authorization": AUTHORIZATION}})
+            client.send({"type": "connection_init", "payload": {"Authorization": authorization}})
             assert client.receive() == {"type": "connection_ack"}
             yield client
 
@@ -336,7 +364,9 @@ def _page(_request: Request) -> Response:
 
 
 @contextmanager
-def serve() -> Iterator[Served]:
+def serve(
+    limits: Limits | None = None, *, ping_interval: float = DEADLINE_S, socket_timeout: float = DEADLINE_S
+) -> Iterator[Served]:
     """A server of its own for as long as the block runs, with every error it logs."""
     seen, complaints = Seen(), _Complaints()
 
@@ -344,14 +374,29 @@ def serve() -> Iterator[Served]:
         lifetime = _lifetime(authorization)
         return Context(authorization, via, datetime.now(UTC) + lifetime if lifetime else None, seen)
 
-    app = http.GraphQLApp(build(), open_context=open_context, ide=_page)
+    app = http.GraphQLApp(
+        build(), open_context=open_context, ide=_page, sockets=Sockets(limits), ping_interval=ping_interval
+    )
     config = uvicorn.Config(
-        app, port=0, log_config=None, lifespan="off", ws_max_size=websocket.MAX_MESSAGE_BYTES, access_log=False
+        app,
+        port=0,
+        log_config=None,
+        lifespan="off",
+        http=BoundedHTTP,
+        ws=BoundedSocket,
+        ws_max_size=websocket.MAX_MESSAGE_BYTES,
+        ws_ping_interval=ping_interval,
+        ws_ping_timeout=socket_timeout,
+        access_log=False,
     )
     logging.getLogger().addHandler(complaints)
     server = _Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
+
+    def unsent() -> int:
+        transports = [connection.transport for connection in list(server.server_state.connections)]
+        return max((transport.get_write_buffer_size() for transport in transports), default=0)
 
     def stop() -> None:
         server.should_exit = True
@@ -360,7 +405,7 @@ def serve() -> Iterator[Served]:
     try:
         assert server.is_up.wait(DEADLINE_S)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(app, port, seen, complaints.records, stop)
+        yield Served(app, port, seen, complaints.records, unsent, stop)
     finally:
         stop()
         logging.getLogger().removeHandler(complaints)

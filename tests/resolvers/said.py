@@ -7,7 +7,8 @@ from typing import Any
 from resolvers import channels, notifications, protocols
 from resolvers.access import Caller
 from resolvers.context import Server
-from resolvers.notifications import Creation, Said
+from resolvers.notifications import Creation
+from resolvers.once import Said
 from storage import ids
 from storage.channels import Kind
 from storage.models import Channel, NotificationLevel, Protocol

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -27,6 +28,16 @@ def _bearer(**changes: object) -> str:
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "  BEARER "])
 def test_a_token_is_read_back_as_it_was_issued(scheme: str) -> None:
     assert access.authenticate(f"{scheme} {access.issue(KEY, CALLER)}", KEY, NOW) == CALLER
+
+
+def test_when_a_token_was_issued_is_read_back_to_the_millisecond_and_may_be_left_out() -> None:
+    issued_at = NOW.replace(microsecond=123_000)
+    caller = replace(CALLER, issued_at=issued_at)
+
+    assert access.authenticate(f"Bearer {access.issue(KEY, caller)}", KEY, NOW) == caller
+    assert access.authenticate(_bearer(iat=issued_at.timestamp() + 0.0009), KEY, NOW) == caller
+    assert access.authenticate(_bearer(iat=int(NOW.timestamp())), KEY, NOW).issued_at == NOW
+    assert access.authenticate(_bearer(), KEY, NOW).issued_at is None
 
 
 def _unsigned() -> str:
@@ -57,6 +68,9 @@ def _unsigned() -> str:
         _bearer(sub="\ud800"),
         _bearer(role="ROOT"),
         _bearer(exp=10**30),
+        _bearer(iat="now"),
+        _bearer(iat=10**30),
+        _bearer(iat=[]),
     ],
 )
 def test_what_is_not_a_valid_token_is_refused(authorization: str | None) -> None:

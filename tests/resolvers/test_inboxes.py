@@ -8,13 +8,13 @@ import random
 import pytest
 from sqlmodel import func, select
 
-from resolvers import inboxes, notifications
+from resolvers import inboxes, notifications, pushes
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import CursorExpired, InvalidArgument, NotFound, PermissionDenied
 from resolvers.inboxes import InboxState
-from resolvers.notifications import Push
 from resolvers.paging import Window
+from resolvers.pushes import Push
 from storage import changes
 from storage import inboxes as inbox_rows
 from storage.models import Change, ChangeKind, Content, Inbox, Notification
@@ -34,7 +34,7 @@ async def _log(server: Server, user_id: str = "alice") -> list[Change]:
     async with server.database.read() as session:
         inbox = await inbox_rows.find(session, inbox_rows.of_user("home", user_id))
         assert inbox is not None
-        return await changes.after(session, inbox.inbox_id, 0, limit=1000)
+        return list(await changes.after(session, inbox.inbox_id, 0, limit=1000))
 
 
 async def _said(server: Server, count: int, user_id: str = "alice") -> list[str]:
@@ -204,7 +204,7 @@ async def test_content_stays_while_a_row_or_an_open_delivery_needs_it(server: Se
     await inboxes.delete(server, ADMIN, notification_ids=[said.notification_id], origin_id=None)
     assert await _contents(server) == 0
 
-    pushed = await notifications.push(server, SERVICE, Push((await log_protocol(server)).protocol_id, {}, {"a": 1}))
+    pushed = await pushes.push(server, SERVICE, Push((await log_protocol(server)).protocol_id, {}, {"a": 1}))
     await inboxes.delete(server, ADMIN, notification_ids=[pushed.record.notification_id], origin_id=None)
     assert await _contents(server) == 1  # the delivery waits
 

@@ -7,20 +7,19 @@ from typing import Any
 
 import pytest
 
-from resolvers import inboxes, notifications, protocols
+from resolvers import channels, inboxes, notifications, protocols
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import (
     AlreadyExists,
-    FailedPrecondition,
     InvalidArgument,
-    NotFound,
     PermissionDenied,
     Refused,
 )
-from resolvers.notifications import NotificationOrderField, OrderDirection, Push, Said
+from resolvers.notifications import NotificationOrderField, OrderDirection
+from resolvers.once import Said
 from resolvers.paging import Window
-from storage import ids
+from storage.channels import Kind
 from storage.models import (
     Decision,
     DecisionReason,
@@ -28,7 +27,6 @@ from storage.models import (
     Notification,
     NotificationLevel,
     NotificationType,
-    ResourceState,
 )
 from storage.notifications import Filter
 from tests.conftest import Clock
@@ -257,6 +255,18 @@ async def test_concurrent_duplicates_are_said_once(server: Server) -> None:
     assert len(await _page(server, ALICE)) == 1
 
 
+async def test_a_repeat_is_answered_as_the_first_call_whatever_has_changed_since(server: Server) -> None:
+    protocol = await log_protocol(server)
+    channel = await outside(server, protocol)
+    first = await say_to_project(server, idempotency_key="k")
+    await channels.delete(server, ADMIN, Kind.PROJECT, channel_id=channel.channel_id)
+    await protocols.delete(server, ADMIN, protocol_id=protocol.protocol_id)
+
+    again = await say_to_project(server, idempotency_key="k")
+
+    assert (again.replayed, again.notification_id, again.delivery_count) == (True, first.notification_id, 1)
+
+
 async def test_a_replay_tells_what_is_left(server: Server) -> None:
     said = await say(server, idempotency_key="k")
     await inboxes.delete(server, ALICE, notification_ids=[said.notification_id], origin_id=None)
@@ -264,41 +274,6 @@ async def test_a_replay_tells_what_is_left(server: Server) -> None:
     again = await say(server, idempotency_key="k")
 
     assert (again.replayed, again.notification, again.notification_id) == (True, None, said.notification_id)
-
-
-async def test_a_push_keeps_a_record_and_its_one_delivery(server: Server, wakes: Wakes) -> None:
-    protocol = await log_protocol(server)
-
-    pushed = await notifications.push(server, SERVICE, Push(protocol.protocol_id, data={}, message=MESSAGE))
-
-    assert (pushed.record.user_id, pushed.record.project_id, pushed.record.inbox) == (None, None, None)
-    assert pushed.delivery.notification_id == pushed.record.notification_id
-    assert (pushed.delivery.channel_id, pushed.delivery.state) == (None, DeliveryState.PENDING)
-    assert wakes.worker == 1
-
-
-async def test_a_push_with_a_key_is_sent_once(server: Server) -> None:
-    protocol = await log_protocol(server)
-    wanted = Push(protocol.protocol_id, data={}, message=MESSAGE, idempotency_key="k")
-
-    first, again = [await notifications.push(server, SERVICE, wanted) for _ in range(2)]
-
-    assert (first.replayed, again.replayed) == (False, True)
-    assert first.delivery.delivery_id == again.delivery.delivery_id
-
-
-async def test_a_push_goes_through_enabled_external_protocols_of_the_domain(server: Server) -> None:
-    internal = ids.internal_protocol("home")
-    with pytest.raises(InvalidArgument, match="EXTERNAL"):
-        await notifications.push(server, SERVICE, Push(internal, data={"users": ["a"]}, message=MESSAGE))
-    with pytest.raises(NotFound):
-        await notifications.push(server, SERVICE, Push("protocol-000000000000", data={}, message=MESSAGE))
-    protocol = await log_protocol(server)
-    with pytest.raises(NotFound):
-        await notifications.push(server, AWAY_ADMIN, Push(protocol.protocol_id, data={}, message=MESSAGE))
-    await protocols.set_state(server, ADMIN, protocol_id=protocol.protocol_id, state=ResourceState.DISABLED)
-    with pytest.raises(FailedPrecondition):
-        await notifications.push(server, SERVICE, Push(protocol.protocol_id, data={}, message=MESSAGE))
 
 
 async def test_every_filter_narrows(server: Server, clock: Clock) -> None:

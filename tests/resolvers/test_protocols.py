@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from dispatch.plugins import Verification
+from dispatch.plugins import PluginInfo, Verification, registry
 from resolvers import channel_data, channels, plugins, protocols
 from resolvers.access import Caller
 from resolvers.context import Server
@@ -23,7 +23,7 @@ from resolvers.errors import (
 from resolvers.paging import Window
 from storage import ids, inboxes
 from storage.channels import Kind
-from storage.models import Protocol, ProtocolType, ResourceState
+from storage.models import JsonObject, Protocol, ProtocolType, ResourceState
 from storage.protocols import Filter
 from storage.secrets import MASK
 from tests.conftest import Clock
@@ -470,13 +470,29 @@ async def test_the_plugins_are_listed_with_their_schemas_but_not_one_that_is_bro
     server: Server, courier: Courier
 ) -> None:
     found = {plugin.plugin_id: plugin.info for plugin in await plugins.installed(server, ADMIN)}
-    assert list(found) == ["courier", "log", "webhook"]
+    assert list(found) == sorted({"courier", *registry.BUILT_IN.names})
     assert (found["courier"].name, found["courier"].data_is_secret) == ("Courier", True)
 
     broken = Courier()
     broken.broken = True
     also = replace(server, plugins={**server.plugins, "broken": broken})
-    assert [plugin.plugin_id for plugin in await plugins.installed(also, ADMIN)] == ["courier", "log", "webhook"]
+    assert [plugin.plugin_id for plugin in await plugins.installed(also, ADMIN)] == sorted(
+        {"courier", *registry.BUILT_IN.names}
+    )
+
+
+@pytest.mark.parametrize("schema", [{"$ref": "https://example.com/schema"}, {"type": "no-such-type"}])
+@ON_ONE_ENGINE
+async def test_a_plugin_whose_schema_cannot_be_used_makes_no_protocol(server: Server, schema: JsonObject) -> None:
+    class Elsewhere(Courier):
+        async def init(self, options: JsonObject) -> PluginInfo:
+            return replace(await super().init(options), data_schema=schema if options else {})
+
+    also = replace(server, plugins={**server.plugins, "elsewhere": Elsewhere()})
+    with pytest.raises(InvalidArgument, match="one of its schemas", check=at("plugin.options")):
+        await create(also, plugin_id="elsewhere", options={"vans": 1})
+
+    assert await stored(server) == []
 
 
 Operation = Callable[[Server, Caller, str], Awaitable[Any]]

@@ -21,6 +21,7 @@ from tests.resolvers.refusals import at
 from tests.resolvers.said import inside, log_protocol, of_user, outside, say, say_to_project
 
 TODAY = "2026-01-31"
+EVERYTHING = Filter()
 
 
 @pytest.fixture
@@ -37,8 +38,10 @@ async def _reserve(server: Server, protocol: Protocol, wanted: int, *, date: str
     return await server.database.write(work)
 
 
-async def _listed(server: Server, caller: Caller = ADMIN, *, domain_id: str | None = None, **wanted: str) -> list[str]:
-    listing = await quotas.page(server, caller, wanted=Filter(**wanted), window=Window(), domain_id=domain_id)
+async def _listed(
+    server: Server, caller: Caller = ADMIN, *, domain_id: str | None = None, wanted: Filter = EVERYTHING
+) -> list[str]:
+    listing = await quotas.page(server, caller, wanted=wanted, window=Window(), domain_id=domain_id)
     assert await listing.count() == len(listing.page.rows)
     return [row.quota_id for row in listing.page.rows]
 
@@ -133,8 +136,8 @@ async def test_quotas_are_listed_newest_first_and_narrowed(server: Server, proto
     newer = await _limit(server, await log_protocol(server, name="other"), day=5)
 
     assert await _listed(server) == [newer.quota_id, older.quota_id]
-    assert await _listed(server, protocol_id=protocol.protocol_id) == [older.quota_id]
-    assert await _listed(server, quota_id=newer.quota_id) == [newer.quota_id]
+    assert await _listed(server, wanted=Filter(protocol_id=protocol.protocol_id)) == [older.quota_id]
+    assert await _listed(server, wanted=Filter(quota_id=newer.quota_id)) == [newer.quota_id]
 
 
 async def test_usages_are_listed_with_days_that_are_days(server: Server, protocol: Protocol) -> None:

@@ -12,11 +12,12 @@ import pytest
 from sqlmodel import col, delete
 
 from dispatch.hub import Hub
-from resolvers import inboxes, streams
+from resolvers import inbox_log, inboxes, streams
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import CursorExpired, InvalidArgument, PermissionDenied, Unavailable
 from resolvers.streams import StreamFilter
+from storage import changes
 from storage.models import Change, Notification
 from tests.resolvers.callers import ALICE, BOB, SERVICE
 from tests.resolvers.said import inside, say, say_to_project
@@ -168,6 +169,28 @@ async def test_a_whole_log_that_was_pruned_has_expired_too(server: Server) -> No
 
     with pytest.raises(CursorExpired):
         await _next(_stream(server, after=before), 1)
+
+
+async def test_a_log_that_is_pruned_while_it_is_read_has_no_gap(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL shows each statement of a read what was committed by then; SQLite shows all of them the same."""
+    await say(server)
+    owner = inboxes.own(ALICE)
+    position, read = await inbox_log.start(server, owner, None), changes.after
+
+    async def pruned_before(*args: Any, **options: Any) -> Any:
+        await say(server)
+        await say(server)
+        await server.database.write(lambda session: session.exec(delete(Change).where(col(Change.seq) <= 2)))
+        return await read(*args, **options)
+
+    monkeypatch.setattr(changes, "after", pruned_before)
+    if server.database.is_sqlite:
+        assert (await inbox_log.read(server, owner, position, limit=10)).events == []
+        monkeypatch.undo()
+    with pytest.raises(CursorExpired):
+        await inbox_log.read(server, owner, position, limit=10)
 
 
 async def test_somebody_elses_and_made_up_cursors_are_refused(server: Server) -> None:

@@ -17,6 +17,7 @@ from graphql import (
     GraphQLArgument,
     GraphQLEnumType,
     GraphQLField,
+    GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLInterfaceType,
@@ -32,6 +33,7 @@ from graphql import (
 )
 from graphql.utilities.get_default_value_ast import get_default_value_ast
 
+from resolvers import cursors
 from tests.resolvers.courier import GOOD_TOKEN
 from tests.schema.asking import API
 
@@ -66,7 +68,58 @@ CHANNEL = {
 CHANGE = {"name": "Renamed", "data": {"door": "back"}, "tags": {"team": "b"}}
 SETTINGS = {"options": {"region": "north"}, "secretData": {"token": GOOD_TOKEN}}
 
+# Each kind of stage, in the order of the schema: `places` looks for the fields of each in the stage of its number.
+STAGES = [
+    {
+        "group": {
+            "keys": [{"key": "domainId", "name": "domain"}],
+            "fields": [
+                {
+                    "name": "all",
+                    "operator": "push",
+                    "fields": [{"key": "domainId", "name": "domain"}],
+                    "conditions": [{"key": "domainId", "operator": "eq", "value": "home"}],
+                }
+            ],
+        }
+    },
+    {"sort": {"keys": [{"key": "domain", "desc": True}]}},
+    {"limit": 10},
+    {"skip": 0},
+    {"count": {"name": "domains"}},
+    {"unwind": {"path": "domains"}},
+    {"project": {"fields": [{"name": "twice", "operator": "add", "fields": [{"key": "domains"}, {"key": "domains"}]}]}},
+    {
+        "match": {
+            "filter": [{"key": "twice", "operator": "gt", "value": 1}],
+            "filterOr": [{"key": "twice", "operator": "eq", "value": 2}],
+        }
+    },
+]
+
 Variables = Mapping[str, Any]
+
+
+def _query(key: str, thing: str) -> dict[str, Any]:
+    """That finds one thing."""
+    named = {"key": key, "operator": "eq", "value": thing}
+    return {
+        "filter": [{**named}, {"k": key, "o": "exists", "v": True}],
+        "filterOr": [{**named}],
+        "page": {"start": 1, "limit": 10},
+        "only": [key],
+        "minimal": True,
+        "countOnly": False,
+    }
+
+
+def _statistics(key: str, thing: str) -> Variables:
+    """Of one thing."""
+    named = {"key": key, "operator": "eq", "value": thing}
+    domain = {"key": "domainId", "operator": "eq", "value": "home"}
+    page = {"start": 1, "limit": 10}
+    return {"query": {"filter": [named, domain], "filterOr": [{**domain}], "aggregate": STAGES, "page": page}}
+
 
 CALLS: dict[str, Variables] = {
     "viewer": {},
@@ -76,20 +129,43 @@ CALLS: dict[str, Variables] = {
     "notification": {"notificationId": "@notification"},
     "notifications": {
         "filter": {"notificationIds": ["@notification"], "domainId": "home"},
+        "query": {**_query("notificationId", "@notification"), "keyword": "PODS"},
         "orderBy": [{"field": "TOPIC", "direction": "ASC"}],
     },
     "delivery": {"deliveryId": "@delivery"},
-    "deliveries": {"filter": {"deliveryIds": ["@delivery"], "domainId": "home"}},
+    "deliveries": {
+        "filter": {"deliveryIds": ["@delivery"], "domainId": "home"},
+        "query": {**_query("deliveryId", "@delivery"), "sort": {"keys": [{"key": "createdAt", "desc": True}]}},
+    },
     "explainDispatch": {"input": CREATION},
     "plugins": {},
     "protocol": {"protocolId": "@protocol"},
-    "protocols": {"filter": {"protocolId": "@protocol", "domainId": "home"}},
+    "protocols": {
+        "filter": {"protocolId": "@protocol", "domainId": "home"},
+        "query": _query("protocolId", "@protocol"),
+    },
     "projectChannel": {"projectChannelId": "@projectChannel"},
-    "projectChannels": {"filter": {"projectChannelId": "@projectChannel", "domainId": "home"}},
+    "projectChannels": {
+        "filter": {"projectChannelId": "@projectChannel", "domainId": "home"},
+        "query": _query("projectChannelId", "@projectChannel"),
+    },
     "userChannel": {"userChannelId": "@userChannel"},
-    "userChannels": {"filter": {"userChannelId": "@userChannel", "domainId": "home"}},
-    "quotas": {"filter": {"quotaId": "@quota", "domainId": "home"}},
-    "notificationUsages": {"filter": {"protocolId": "@protocol", "dateFrom": "2026-01-31", "domainId": "home"}},
+    "userChannels": {
+        "filter": {"userChannelId": "@userChannel", "domainId": "home"},
+        "query": _query("userChannelId", "@userChannel"),
+    },
+    "quotas": {"filter": {"quotaId": "@quota", "domainId": "home"}, "query": _query("quotaId", "@quota")},
+    "notificationUsages": {
+        "filter": {"protocolId": "@protocol", "dateFrom": "2026-01-31", "domainId": "home"},
+        "query": _query("protocolId", "@protocol"),
+    },
+    "notificationStat": _statistics("notificationId", "@notification"),
+    "deliveryStat": _statistics("deliveryId", "@delivery"),
+    "protocolStat": _statistics("protocolId", "@protocol"),
+    "projectChannelStat": _statistics("projectChannelId", "@projectChannel"),
+    "userChannelStat": _statistics("userChannelId", "@userChannel"),
+    "quotaStat": _statistics("quotaId", "@quota"),
+    "notificationUsageStat": _statistics("protocolId", "@protocol"),
     "createNotification": {"input": CREATION},
     "createNotifications": {"inputs": [CREATION]},
     "pushNotification": {
@@ -111,6 +187,7 @@ CALLS: dict[str, Variables] = {
     "deleteNotifications": {"notificationIds": ["@notification"], "originId": "tab"},
     "deleteAllNotifications": {"users": ["@user"], "upTo": "@head", "domainId": "home", "originId": "tab"},
     "registerUsers": {"userIds": ["carol"], "domainId": "home"},
+    "revokeTokens": {"userId": "carol", "domainId": "home"},
     "createProtocol": {
         "input": {
             "name": "New",
@@ -170,6 +247,12 @@ CALLS: dict[str, Variables] = {
     },
     "notificationCreated": {"after": "@start", "filter": {"topics": ["monitoring.Alert"]}},
     "inboxChanged": {"after": "@start", "filter": {"topics": ["monitoring.Alert"]}},
+    "notificationFeed": {
+        "projectId": "p1",
+        "domainId": "home",
+        "after": cursors.for_stream(cursors.BEGINNING),
+        "filter": {"topics": ["monitoring.Alert"]},
+    },
     "deliveryUpdated": {"filter": {"deliveryIds": ["@delivery"], "domainId": "home"}},
 }
 
@@ -215,15 +298,25 @@ def places(operation: str) -> Iterator[Place]:
         yield from _within(Place(operation, (name,), argument.type, is_required_argument(argument)))
 
 
-def _within(place: Place) -> Iterator[Place]:
+def _within(place: Place, around: tuple[GraphQLInputObjectType, ...] = ()) -> Iterator[Place]:
     yield place
     type_ = get_nullable_type(place.type)
     if isinstance(type_, GraphQLList):
-        yield from _within(Place(place.operation, (*place.path, 0), type_.of_type, is_required=False))
-    elif isinstance(type_, GraphQLInputObjectType):
-        for name, inner in type_.fields.items():
+        item = get_nullable_type(type_.of_type)
+        is_one_of = isinstance(item, GraphQLInputObjectType) and item.is_one_of
+        for index in range(len(item.fields) if is_one_of else 1):
+            yield from _within(Place(place.operation, (*place.path, index), type_.of_type, is_required=False), around)
+    elif isinstance(type_, GraphQLInputObjectType) and type_ not in around:  # what is within itself is tried once
+        for name, inner in _given_fields(type_, place.path):
             path = (*place.path, name)
-            yield from _within(Place(place.operation, path, inner.type, is_required_input_field(inner)))
+            inside = Place(place.operation, path, inner.type, is_required_input_field(inner))
+            yield from _within(inside, (*around, type_))
+
+
+def _given_fields(type_: GraphQLInputObjectType, path: Path) -> list[tuple[str, GraphQLInputField]]:
+    """The fields that an input can have together: of a oneOf, that of its number in the list."""
+    fields = list(type_.fields.items())
+    return [fields[int(path[-1])]] if type_.is_one_of else fields
 
 
 def names(path: Iterable[str | int]) -> list[str]:

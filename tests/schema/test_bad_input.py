@@ -80,6 +80,7 @@ WRONG_TYPE: dict[str, Mapping[str, Any]] = {
     "JSON": {"a list": [MARK], "a text": MARK, "a number": 7, "true": True},  # every JSON argument is an object
 }
 NO_ENUM_VALUE = {"no value of it": MARK, "lower case": "info", "a number": 7, "NUL": NUL}
+SHARED = {"QueryInput", "StatisticsQueryInput"}  # read by the same code in whatever operation
 NO_INPUT = {"a text": MARK, "a number": 7, "a list": [[]]}
 
 # Left out where calls are written out as documents: no document can hold, or spell, them.
@@ -131,10 +132,25 @@ def unstorable(place: Place) -> Mapping[str, Any]:
 
 
 def _places(kind: str) -> list[Place]:
-    return [place for operation in ROOTS[kind].fields for place in operations.places(operation)]
+    """Those of all operations; within an input that many of them take, those of the first."""
+    found: dict[tuple[str, ...], Place] = {}
+    for operation in ROOTS[kind].fields:
+        for place in operations.places(operation):
+            argument, *inside = map(str, place.path)
+            taken = str(get_nullable_type(operations.field(operation).args[argument].type))
+            is_shared = inside and taken in SHARED
+            found.setdefault((taken, *inside) if is_shared else (operation, argument, *inside), place)
+    return list(found.values())
 
 
-MUTATIONS, QUERIES, SUBSCRIPTIONS = map(_places, ("mutation", "query", "subscription"))
+def _is_tried(place: Place) -> bool:
+    """What is inside of `query` is the same for every list, and for all statistics: it is tried with one of each."""
+    return place.path[0] != "query" or len(place.path) == 1 or place.operation in ("deliveries", "deliveryStat")
+
+
+MUTATIONS, QUERIES, SUBSCRIPTIONS = (
+    [place for place in _places(kind) if _is_tried(place)] for kind in ("mutation", "query", "subscription")
+)
 INPUTS = [place for place in MUTATIONS + QUERIES if isinstance(get_nullable_type(place.type), GraphQLInputObjectType)]
 LISTS = [name for name, field in ROOTS["query"].fields.items() if "first" in field.args and name not in OWN_INBOX]
 
@@ -356,8 +372,18 @@ def _complaints(place: Place, answer: Answer, *, may_find_nothing: bool) -> Iter
         return
     if code not in CODES:
         yield f"{code}: {answer.text[:300]}"
-    elif operations.names((field or "").split("."))[: len(names := operations.names(place.path))] != names:
+    elif not _is_about(place, operations.names((field or "").split("."))):
         yield f"blames {field}: {answer.text[:300]}"
+
+
+def _is_about(place: Place, blamed: list[str]) -> bool:
+    names = operations.names(place.path)
+    if blamed[: len(names)] == names:
+        return True
+    # What the working call does not have may be refused as a whole.
+    before = [place.path[:end] for end in range(1, len(place.path))]
+    around = [path for path in before if operations.names(path) == blamed]
+    return any(not _is_given(Place(place.operation, path, place.type, is_required=False)) for path in around)
 
 
 async def _is_well(world: World) -> bool:

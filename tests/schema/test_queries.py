@@ -470,7 +470,7 @@ async def test_a_payload_shows_as_many_as_it_is_asked_for(server: Server) -> Non
 DELIVERY = """
 query ($id: ID!) {
   delivery(deliveryId: $id) {
-    id deliveryId notificationId channelId protocolId pluginId state reason detail attemptCount
+    id deliveryId notificationId channelId part protocolId pluginId state reason detail attemptCount
     nextAttemptAt createdAt finishedAt
     notification { notificationId }
     attempts { startedAt durationMs outcome statusCode error responseExcerpt }
@@ -496,6 +496,7 @@ async def test_a_delivery_shows_its_attempts_oldest_first(server: Server, clock:
         "deliveryId": id,
         "notificationId": said.notification_id,
         "channelId": channel.channel_id,
+        "part": 0,
         "protocolId": protocol.protocol_id,
         "pluginId": "log",
         "state": "DELIVERED",

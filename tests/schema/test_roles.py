@@ -142,4 +142,5 @@ def _shows_nothing(answer: Answer, operation: str) -> bool:
     shown = answer.data[operation]
     if not isinstance(shown, dict):
         return not shown
-    return any(shown.get(name) in (0, []) for name in ("nodes", "changedCount", "deletedCount", "replayedCount"))
+    names = ("nodes", "results", "changedCount", "deletedCount", "replayedCount")
+    return any(shown.get(name) in (0, []) for name in names)

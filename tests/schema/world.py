@@ -26,7 +26,7 @@ from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import Unauthenticated
-from resolvers.notifications import Said
+from resolvers.once import Said
 from resolvers.paging import Window
 from schema.context import Context
 from schema.graphiql import page
@@ -178,6 +178,7 @@ async def populate(server: Server) -> dict[str, Things]:
     """Fill an empty database: things in the domains `home`, `away` and `root`, by the user id of whose they are."""
     await migrations.upgrade(server.database)
     home, away = await _domain(server, ADMIN), await _domain(server, AWAY_ADMIN)
+    await _say(server, AWAY_SERVICE, "identity.Project", "p1")
     return {
         "alice": home | await _user(server, ALICE, home, said_by=SERVICE),
         "bob": home | await _user(server, BOB, home, said_by=BATCH),

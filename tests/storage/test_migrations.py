@@ -12,8 +12,12 @@ from storage.errors import DatabaseNewer
 
 
 async def test_migrations_make_exactly_the_tables_of_the_models(database: Database) -> None:
+    def is_of_models(name: str | None, _type: object, _parents: object) -> bool:
+        return not (name or "").startswith("content_search")  # each engine's own, which no model can say
+
     def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
+        context = MigrationContext.configure(connection, opts={"include_name": is_of_models})
+        return list(compare_metadata(context, SQLModel.metadata))
 
     assert await database.run_sync(differences) == []
 

@@ -8,9 +8,10 @@ from functools import partial
 
 from sqlmodel import select
 
-from storage import ids, protocols, quotas, usages
+from storage import ids, operators, protocols, quotas, usages
 from storage.engine import Database
 from storage.models import NotificationUsage, Quota
+from storage.operators import Question
 from storage.paging import Bounds
 from storage.scope import Scope
 from storage.usages import Filter
@@ -191,16 +192,19 @@ async def test_usages_are_listed_from_the_latest_day_on(database: Database) -> N
     for protocol_id, date in (("a", TODAY), ("b", TODAY), ("a", YESTERDAY), ("a", LAST_MONTH)):
         await reserve(database, protocol_id, 1, date=date)
 
-    async def listed(domain_id: str = "d", **wanted: str) -> list[tuple[str, str]]:
+    async def listed(wanted: Filter, *, domain_id: str = "d") -> list[tuple[str, str]]:
         async with database.read() as session:
-            found = await usages.page(session, Scope(domain_id), Filter(**wanted), Bounds(limit=10))
-            assert await usages.count(session, Scope(domain_id), Filter(**wanted)) == len(found.rows)
+            found = await usages.page(session, Scope(domain_id), wanted, Bounds(limit=10))
+            assert await usages.count(session, Scope(domain_id), wanted) == len(found.rows)
         return [(row.date, row.protocol_id) for row in found.rows]
 
-    assert await listed() == [(TODAY, "b"), (TODAY, "a"), (YESTERDAY, "a"), (LAST_MONTH, "a")]
-    assert await listed(protocol_id="b") == [(TODAY, "b")]
-    assert await listed(date_from=YESTERDAY, date_to=YESTERDAY) == [(YESTERDAY, "a")]
-    assert await listed("elsewhere") == []
+    assert await listed(Filter()) == [(TODAY, "b"), (TODAY, "a"), (YESTERDAY, "a"), (LAST_MONTH, "a")]
+    assert await listed(Filter(protocol_id="b")) == [(TODAY, "b")]
+    assert await listed(Filter(date_from=YESTERDAY, date_to=YESTERDAY)) == [(YESTERDAY, "a")]
+    assert await listed(Filter(), domain_id="elsewhere") == []
+
+    by_month = Question([operators.Filter("usage_month", "eq", TODAY[:7]), operators.Filter("usageDate", "lt", "31")])
+    assert await listed(Filter(question=by_month)) == [(YESTERDAY, "a")]
 
 
 async def test_a_protocol_takes_its_quota_with_it_and_leaves_its_usage(database: Database) -> None:

@@ -1,0 +1,171 @@
+"""What a list call asks in the SpaceONE query format, and reading what it asks for. Whose rows: that is decided before.
+
+A filter comes as the mapping of its fields that were given, each of which has two spellings: `k` or `key`, `v` or
+`value`, `o` or `operator`. Errors name the one that was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from resolvers import paging
+from resolvers.context import Server
+from resolvers.errors import InvalidArgument
+from resolvers.paging import Listing, Window
+from storage import operators
+from storage.errors import TooCostly
+from storage.fields import Fields
+from storage.operators import PATTERNS, Filter, Question, Unaskable
+from storage.paging import Bounds, Order, Page
+from storage.sorting import Sort
+
+Row = TypeVar("Row")
+
+QUERY_AT_MOST = timedelta(seconds=5)  # for one statement, on PostgreSQL
+SPELLINGS = {"key": ("key", "k"), "value": ("value", "v"), "operator": ("operator", "o")}
+
+Given = Mapping[str, Any]
+Spelled = Mapping[str, str]  # paths by storage's names of fields -> as they were given, where that is not the same
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows by their numbers: `limit` of them from `start` on, which counts from 1."""
+
+    start: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Asking:
+    """All that the argument `query` of a list asks for."""
+
+    question: Question = operators.EVERYTHING
+    sort: Sequence[Sort] = ()
+    slice: Slice | None = None
+    count_only: bool = False
+    spelled: Spelled = field(default_factory=dict)
+
+    @property
+    def at_most(self) -> timedelta | None:
+        """What a statement may take; a list without a query is answered from indexes."""
+        return None if self.question.is_empty and not self.sort else QUERY_AT_MOST
+
+
+NOTHING = Asking()
+
+
+async def listing(
+    server: Server,
+    asking: Asking,
+    window: Window,
+    fields: Fields,
+    *,
+    order: Callable[[Sequence[Sort]], Order],
+    page: Callable[[AsyncSession, Question, Order, Bounds], Awaitable[Page[Row]]],
+    count: Callable[[AsyncSession, Question], Awaitable[int]],
+) -> Listing[Row]:
+    """The page that is asked for, or none of its rows where only their count is. Raises InvalidArgument."""
+    question = replace(asking.question, now=server.clock())
+    with explained(question, asking.spelled):
+        operators.conditions(fields, question)
+    ordered = _order(asking, order)
+    bounds = _bounds(asking, window, ordered)
+
+    async def counted() -> int:
+        async with reading(server, asking) as session:
+            return await count(session, question)
+
+    if asking.count_only:
+        return Listing(Page([], has_next=False, has_previous=False), ordered, counted)
+    async with reading(server, asking) as session:
+        return Listing(await page(session, question, ordered, bounds), ordered, counted)
+
+
+def filters(given: Sequence[Given], place: str) -> tuple[list[Filter], dict[str, str]]:
+    """Filters as they were given, and how their fields were spelled. Raises InvalidArgument: `query.<place>.0.k`."""
+    read: list[Filter] = []
+    spelled: dict[str, str] = {}
+    for index, each in enumerate(given):
+        used = {name: _spelling(each, name, f"{place}.{index}") for name in SPELLINGS}
+        spelled |= {f"{place}.{index}.{name}": f"{place}.{index}.{how}" for name, how in used.items()}
+        read.append(Filter(each[used["key"]], each[used["operator"]], each.get(used["value"])))
+    return read, spelled
+
+
+def sort_keys(given: Sequence[tuple[str, bool]], *, key: str | None, descending: bool | None) -> tuple[Sort, ...]:
+    """What to sort by: the one `key`, or the keys that are `given`. Raises InvalidArgument."""
+    if key is None:
+        if descending is not None:
+            raise InvalidArgument("This goes with key; among keys, each has its own.", field="query.sort.desc")
+        return tuple(Sort(name, downwards) for name, downwards in given)
+    if given:
+        raise InvalidArgument("Sort by one key or by several, not by both.", field="query.sort.key")
+    return (Sort(key, bool(descending)),)
+
+
+@asynccontextmanager
+async def reading(server: Server, asking: Asking) -> AsyncIterator[AsyncSession]:
+    """A session for what is asked, whose statements may not take for ever. Raises InvalidArgument."""
+    with explained(asking.question, asking.spelled):
+        async with server.database.read(at_most=asking.at_most) as session:
+            yield session
+
+
+@contextmanager
+def explained(question: Question, spelled: Spelled) -> Iterator[None]:
+    """Raises InvalidArgument for what storage finds that it cannot answer, with the field as it was spelled."""
+    try:
+        yield
+    except Unaskable as error:
+        raise _refusal(error.message, error.field, spelled) from error
+    except TooCostly as error:
+        if place := _pattern(question):
+            raise _refusal("Searching for this costs too much.", place, spelled) from error
+        raise InvalidArgument("This costs too much: narrow it down by other filters.", field="query") from error
+
+
+def _order(asking: Asking, order: Callable[[Sequence[Sort]], Order]) -> Order:
+    try:
+        return order(asking.sort)
+    except Unaskable as error:
+        raise _refusal(error.message, f"sort.{error.field}", asking.spelled) from error
+
+
+def _bounds(asking: Asking, window: Window, order: Order) -> Bounds:
+    bounds = paging.bounds(window, order)
+    if asking.slice is None:
+        return bounds
+    if window != Window():
+        raise InvalidArgument("Page by numbers or by cursors, not by both.", field="query.page")
+    if not 1 <= asking.slice.limit <= paging.MAX_PAGE:
+        raise InvalidArgument(f"A page has between 1 and {paging.MAX_PAGE} rows.", field="query.page.limit")
+    return Bounds(limit=asking.slice.limit, offset=max(asking.slice.start, 1) - 1)
+
+
+def _spelling(given: Given, name: str, place: str) -> str:
+    """Which of its two spellings a field was given by; where neither was and none has to be, the first."""
+    long, short = SPELLINGS[name]
+    if long in given and short in given:
+        raise InvalidArgument(f"Give {long} or {short}, not both.", field=f"query.{place}.{short}")
+    used = short if short in given else long
+    if name != "value" and given.get(used) is None:
+        raise InvalidArgument("This is required.", field=f"query.{place}.{used}")
+    return used
+
+
+def _pattern(question: Question) -> str | None:
+    """Where a question's first regular expression is."""
+    places = (("filter", question.filter), ("filterOr", question.filter_or))
+    found = (f"{name}.{i}.value" for name, given in places for i, each in enumerate(given) if each.operator in PATTERNS)
+    return next(found, None)
+
+
+def _refusal(message: str, place: str, spelled: Spelled) -> InvalidArgument:
+    return InvalidArgument(message, field=f"query.{spelled.get(place, place)}")

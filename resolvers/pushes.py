@@ -1,0 +1,134 @@
+"""Pushing: one message, straight through one protocol, to an address that the call gives. A record of it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from resolvers import access, channel_data, checks, idempotency, notifications, once, records
+from resolvers.access import Caller
+from resolvers.context import Server
+from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound
+from resolvers.fanout import Reached
+from resolvers.once import Said
+from storage import deliveries, ids, protocols
+from storage.models import (
+    Content,
+    Delivery,
+    IdempotencyKey,
+    Notification,
+    NotificationLevel,
+    NotificationType,
+    Protocol,
+    ProtocolType,
+    ResourceState,
+)
+from storage.scope import Scope
+
+DEFAULT_TOPIC = "push"  # of a push that names none
+
+
+@dataclass(frozen=True)
+class Push:
+    protocol_id: str
+    data: Any
+    message: Any
+    topic: str | None = None
+    notification_type: NotificationType = NotificationType.INFO
+    notification_level: NotificationLevel = NotificationLevel.ALL
+    domain_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Pushed:
+    record: Notification
+    delivery: Delivery  # the first recipient's, where the data names several
+    replayed: bool
+
+
+async def push(server: Server, caller: Caller, wanted: Push) -> Pushed:
+    """Send it, and keep a record. The same idempotency key gets the same answer, whatever became of the protocol."""
+    access.require(caller, access.SENDERS)
+    domain_id = access.domain_of(caller, wanted.domain_id)
+    _check(wanted)
+    now = server.clock()
+    claim = idempotency.claim_for(caller, "pushNotification", domain_id, wanted.idempotency_key, asdict(wanted), now)
+    said = await once.said_before(server, claim)
+    if said is None:
+        said = await _send(server, caller, wanted, domain_id=domain_id, claim=claim, now=now)
+    if said.notification is None:
+        raise NotFound("What this key pushed has been deleted since.", field="idempotencyKey")
+    [delivery] = await notifications.deliveries_of(server, said.notification_id, first=1)
+    return Pushed(said.notification, delivery, said.replayed)
+
+
+def _check(wanted: Push) -> None:
+    if wanted.topic is not None:
+        checks.text(wanted.topic, "topic")
+    checks.json_object(wanted.message, "message")
+    checks.json_object(wanted.data, "data")
+    checks.identifier(wanted.protocol_id, "protocolId")
+
+
+async def _send(
+    server: Server, caller: Caller, wanted: Push, *, domain_id: str, claim: IdempotencyKey | None, now: datetime
+) -> Said:
+    # The plugin is asked before the transaction, never within it: it may take its time.
+    protocol = await _pushable(server, Scope(domain_id), wanted.protocol_id)
+    address = await channel_data.check(server, protocol, wanted.data)
+
+    async def work(session: AsyncSession) -> tuple[Said, Reached]:
+        record = records.record(_content(wanted, domain_id), created_by=caller.user_id, now=now)
+        session.add(record)
+        await session.flush()
+        sealed = server.vault.seal(wanted.data)
+        made = [_delivery(record, protocol, sealed, address.destination, part) for part in range(address.part_count)]
+        await deliveries.enqueue(session, made)
+        return Said(record, record.notification_id, 0, len(made)), Reached([record], deliveries=made)
+
+    return await once.say(server, caller, work, claim=claim)
+
+
+def _content(wanted: Push, domain_id: str) -> Content:
+    return records.content(
+        domain_id,
+        DEFAULT_TOPIC if wanted.topic is None else wanted.topic,
+        message=wanted.message,
+        notification_type=wanted.notification_type,
+        notification_level=wanted.notification_level,
+    )
+
+
+async def _pushable(server: Server, scope: Scope, protocol_id: str) -> Protocol:
+    async with server.database.read() as session:
+        protocol = await protocols.find(session, protocol_id, scope)
+    if protocol is None:
+        raise NotFound("There is no such protocol.", field="protocolId")
+    if protocol.protocol_type is ProtocolType.INTERNAL:
+        raise InvalidArgument("Push goes through an EXTERNAL protocol.", field="protocolId")
+    if protocol.state is ResourceState.DISABLED:
+        raise FailedPrecondition("This protocol is disabled.", field="protocolId")
+    return protocol
+
+
+def _delivery(
+    record: Notification, protocol: Protocol, sealed_data: bytes, destination: str | None, part: int
+) -> Delivery:
+    return Delivery(
+        delivery_id=ids.new(ids.DELIVERY),
+        domain_id=record.domain_id,
+        notification_id=record.notification_id,
+        content_id=record.content.content_id,
+        protocol_id=protocol.protocol_id,
+        plugin_id=protocol.plugin_id or "",
+        part=part,
+        push_data=sealed_data,
+        destination=destination or "",
+        next_attempt_at=record.created_at,
+        created_by=record.created_by,
+        created_at=record.created_at,
+    )

@@ -1,0 +1,235 @@
+"""Statistics: what callers make of the records that they may see. The statements are made in `storage.pipelines`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import orjson
+from sqlalchemy import Select, func, select
+from sqlalchemy.exc import DBAPIError
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from storage import (
+    channels,
+    deliveries,
+    document_functions,
+    fields,
+    notifications,
+    pipelines,
+    protocols,
+    quotas,
+    usages,
+)
+from storage.channels import Kind as ChannelKind
+from storage.errors import DatabaseUnavailable, TooCostly
+from storage.fields import Fields
+from storage.models import Notification
+from storage.operators import Question, Unaskable
+from storage.paging import Order
+from storage.rows import Gathering, Ordering, Rows
+from storage.scope import Scope
+from storage.stages import Stage
+
+MAX_ROWS = 10_000  # of a result
+MAX_RESULT_BYTES = 16 * 1024 * 1024  # of it, as JSON
+MAX_GATHERED = 100_000  # values that push, add_to_set and merge_objects put together
+MAX_GATHERED_CHARACTERS = 16 * 1024 * 1024  # of them, as JSON
+BATCH = 500  # rows that are read at once
+STEPS = 10_000  # of SQLite's machine between two looks at the clock: about a millisecond
+
+
+class Record(StrEnum):
+    """What there are statistics of."""
+
+    NOTIFICATION = "notification"
+    DELIVERY = "delivery"
+    PROTOCOL = "protocol"
+    PROJECT_CHANNEL = "projectChannel"
+    USER_CHANNEL = "userChannel"
+    QUOTA = "quota"
+    NOTIFICATION_USAGE = "notificationUsage"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Of the records that a question is about: what a pipeline, or else the different values of a key, makes of them.
+
+    `limit` and `offset` are those of the rows that come of it; without a limit they are all read, and not counted.
+    """
+
+    question: Question
+    stages: Sequence[Stage] = ()
+    distinct: str | None = None
+    limit: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    results: list[Any]  # objects, or, of distinct, values
+    total_count: int | None  # where there is a limit
+
+
+async def read(session: AsyncSession, record: Record, scope: Scope, wanted: Wanted, *, at_most: timedelta) -> Result:
+    """Raises Unaskable, TooCostly."""
+    found = _rows(session, record, scope, wanted.question)
+    rows = (
+        pipelines.run(found, wanted.stages) if wanted.distinct is None else pipelines.distinct(found, wanted.distinct)
+    )
+    async with _limited(session, at_most), _translated():
+        for gathering in rows.gatherings:
+            await _check(session, gathering)
+        results = await _results(session, rows, wanted)
+        return Result(results, None if wanted.limit is None else await _number(session, pipelines.count(rows)))
+
+
+async def _results(session: AsyncSession, rows: Rows, wanted: Wanted) -> list[Any]:
+    names = [field.name for field in rows.fields.fields.values()]
+    statement = pipelines.read(rows, limit=MAX_ROWS + 1 if wanted.limit is None else wanted.limit, offset=wanted.offset)
+    results: list[Any] = []
+    size = 0
+    stream = await session.stream(statement)
+    async for batch in stream.partitions(BATCH):
+        read = [document_functions.plain([*row]) for row in batch]
+        results += [row[0] for row in read] if wanted.distinct else [dict(zip(names, row, strict=True)) for row in read]
+        size += len(orjson.dumps(read))
+        if len(results) > MAX_ROWS:
+            raise Unaskable(f"This has more than {MAX_ROWS} rows: limit them, or ask for a page.", field=_whole(wanted))
+        if size > MAX_RESULT_BYTES:
+            raise Unaskable(f"This takes more than {MAX_RESULT_BYTES} bytes.", field=_whole(wanted))
+    return results
+
+
+def _whole(wanted: Wanted) -> str:
+    return "aggregate" if wanted.distinct is None else "distinct"
+
+
+async def _check(session: AsyncSession, gathering: Gathering) -> None:
+    """Before values are put together, which databases do in memory."""
+    values = gathering.statement.limit(MAX_GATHERED + 1).subquery()
+    statement = select(func.count(), func.coalesce(func.sum(values.c.size), 0)).select_from(values)
+    [(number, characters)] = await session.exec(statement)  # type: ignore[call-overload]
+    if number > MAX_GATHERED or characters > MAX_GATHERED_CHARACTERS:
+        most = f"{MAX_GATHERED} values, and {MAX_GATHERED_CHARACTERS} characters of them"
+        raise Unaskable(f"This puts together more than {most}.", field=gathering.place)
+
+
+async def _number(session: AsyncSession, statement: Select[Any]) -> int:
+    [(number,)] = await session.exec(statement)  # type: ignore[call-overload]
+    return int(number)
+
+
+@asynccontextmanager
+async def _limited(session: AsyncSession, at_most: timedelta) -> AsyncIterator[None]:
+    """On SQLite, end what takes longer; PostgreSQL does so by itself. Raises TooCostly."""
+    if session.get_bind().dialect.name != "sqlite":
+        yield
+        return
+    raw = await (await session.connection()).get_raw_connection()
+    driver, ends = raw.driver_connection, monotonic() + at_most.total_seconds()
+    assert driver is not None
+    await driver.set_progress_handler(lambda: monotonic() > ends, STEPS)
+    try:
+        yield
+    except DBAPIError as error:
+        if monotonic() > ends:
+            raise TooCostly("The question costs too much.") from error
+        raise
+    finally:
+        await driver.set_progress_handler(None, 0)
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """While rows are streamed, SQLAlchemy leaves the errors of PostgreSQL's driver as they are."""
+    try:
+        yield
+    except asyncpg.QueryCanceledError as error:
+        raise TooCostly("The question costs too much.") from error
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable("The database does not answer.") from error
+
+
+# Where the records are.
+
+
+@dataclass(frozen=True)
+class _Source:
+    statement: SelectOfScalar[Any]  # of those in scope that the question is about
+    fields: Fields
+    order: Sequence[Any]  # columns, the oldest record first
+
+
+def _notifications(scope: Scope, question: Question) -> _Source:
+    statement = notifications.matching(scope, notifications.Filter(question=question))
+    return _Source(statement, fields.NOTIFICATION, (Notification.created_at, Notification.notification_id))
+
+
+def _deliveries(scope: Scope, question: Question) -> _Source:
+    statement = deliveries.matching(scope, deliveries.Filter(question=question))
+    return _Source(statement, fields.DELIVERY, _columns(deliveries.NEWEST_FIRST))
+
+
+def _protocols(scope: Scope, question: Question) -> _Source:
+    assert scope.domain_id is not None
+    entity = protocols.of_domain(scope.domain_id)
+    statement = protocols.matching(entity, protocols.Filter(question=question))
+    return _Source(statement, fields.protocols_as(entity), (entity.created_at, entity.protocol_id))
+
+
+def _channels(kind: ChannelKind) -> Callable[[Scope, Question], _Source]:
+    def source(scope: Scope, question: Question) -> _Source:
+        statement = channels.matching(kind, scope, channels.Filter(question=question))
+        return _Source(statement, channels.FIELDS[kind], _columns(channels.ORDER))
+
+    return source
+
+
+def _quotas(scope: Scope, question: Question) -> _Source:
+    statement = quotas.matching(scope, quotas.Filter(question=question))
+    return _Source(statement, fields.QUOTA, _columns(quotas.ORDER))
+
+
+def _usages(scope: Scope, question: Question) -> _Source:
+    statement = usages.matching(scope, usages.Filter(question=question))
+    return _Source(statement, fields.NOTIFICATION_USAGE, _columns(usages.ORDER))
+
+
+def _columns(order: Order) -> list[Any]:
+    return [key.column for key in order]
+
+
+_SOURCES: Mapping[Record, Callable[[Scope, Question], _Source]] = {
+    Record.NOTIFICATION: _notifications,
+    Record.DELIVERY: _deliveries,
+    Record.PROTOCOL: _protocols,
+    Record.PROJECT_CHANNEL: _channels(ChannelKind.PROJECT),
+    Record.USER_CHANNEL: _channels(ChannelKind.USER),
+    Record.QUOTA: _quotas,
+    Record.NOTIFICATION_USAGE: _usages,
+}
+
+
+def _rows(session: AsyncSession, record: Record, scope: Scope, question: Question) -> Rows:
+    """The records in scope that the question is about, the oldest first."""
+    source = _SOURCES[record](scope, question)
+    asked, order = list(source.fields.fields.values()), source.order
+    columns = [field.column.label(f"f{index}") for index, field in enumerate(asked)]
+    columns += [column.label(f"o{index}") for index, column in enumerate(order)]
+    table = source.statement.with_only_columns(*columns, maintain_column_froms=True).subquery()
+    placed = {field.name: replace(field, column=table.c[f"f{index}"]) for index, field in enumerate(asked)}
+    return Rows(
+        statement=select().select_from(table),
+        fields=replace(source.fields, fields=placed),
+        order=[Ordering(table.c[f"o{index}"]) for index in range(len(order))],
+        now=question.now,
+        on_postgresql=session.get_bind().dialect.name == "postgresql",
+    )

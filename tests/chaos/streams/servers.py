@@ -1,0 +1,82 @@
+"""Two servers in this process: what one says, the other is never told, and a good part of it not even the one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from random import Random
+
+from cryptography.fernet import Fernet
+
+from dispatch.hub import Hub
+from resolvers import streams
+from resolvers.context import Server
+from storage.engine import Database
+from storage.inboxes import Owner
+from storage.secrets import Vault
+
+HEADS_EVERY_S = 0.5
+LOST, LATE = 0.3, 0.1  # of all messages
+
+
+class LossyHub(Hub):
+    """Loses messages, and brings some of them later, out of order."""
+
+    def __init__(self, chance: Random) -> None:
+        super().__init__("memory://")
+        self._chance = chance
+        self._late: list[Mapping[Owner, int]] = []
+
+    async def publish(self, heads: Mapping[Owner, int]) -> None:
+        fate = self._chance.random()
+        if fate < LOST:
+            return
+        if fate < LOST + LATE:
+            self._late.append(heads)
+            return
+        await super().publish(heads)
+        while self._late and self._chance.random() < 0.5:
+            await super().publish(self._late.pop())
+
+
+@asynccontextmanager
+async def running(databases: tuple[Database, Database], seed: int) -> AsyncIterator[list[Server]]:
+    """SQLite has one process: there both have one database."""
+    hubs = [LossyHub(Random(f"{seed} hub {number}")) for number in range(len(databases))]
+    servers = [_server(database, hub) for database, hub in zip(databases, hubs, strict=True)]
+    for hub in hubs:
+        await hub.open()
+    checks = [asyncio.create_task(_check_heads(server)) for server in servers]
+    try:
+        yield servers
+    finally:
+        for check in checks:
+            check.cancel()
+        await asyncio.wait(checks)
+        for hub in hubs:
+            await hub.close()
+
+
+def _server(database: Database, hub: Hub) -> Server:
+    return Server(
+        database=database,
+        vault=Vault(Fernet.generate_key()),
+        plugins={},
+        hub=hub,
+        wake_worker=lambda: None,
+        wake_fanout=lambda: None,
+        clock=_now,
+    )
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+async def _check_heads(server: Server) -> None:
+    while True:
+        await asyncio.sleep(HEADS_EVERY_S)
+        await streams.check_heads(server)

@@ -1,0 +1,69 @@
+"""Notifications to be asked for, of a domain of their own, and asking for them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage import notifications
+from storage.engine import Database
+from storage.models import Content, Notification, NotificationLevel, NotificationType
+from storage.notifications import CREATED_AT, ID
+from storage.operators import Filter, Question
+from storage.paging import Bounds
+from storage.scope import Scope
+
+Asked = tuple[str, str, Any]  # key, operator, value
+
+
+async def store(database: Database, rows: Sequence[Mapping[str, Any]]) -> Scope:
+    """Store notifications of these `topic`, `message`, `isRead`, ... in a new domain. The n-th is given the id n."""
+    domain_id = uuid.uuid4().hex
+
+    async def work(session: AsyncSession) -> None:
+        session.add_all(_notification(domain_id, number, row) for number, row in enumerate(rows))
+
+    await database.write(work)
+    return Scope(domain_id)
+
+
+def _notification(domain_id: str, number: int, row: Mapping[str, Any]) -> Notification:
+    return Notification(
+        notification_id=f"{domain_id}-{number:04}",
+        domain_id=domain_id,
+        user_id=row.get("userId"),
+        is_read=row.get("isRead", False),
+        read_at=row.get("readAt"),
+        content=Content(
+            domain_id=domain_id,
+            topic=row.get("topic", "t"),
+            message=row.get("message", {}),
+            notification_type=row.get("notificationType", NotificationType.INFO),
+            notification_level=NotificationLevel.ALL,
+        ),
+        created_by="s",
+        created_at=row["createdAt"],
+    )
+
+
+def question(
+    every: Sequence[Asked] = (), either: Sequence[Asked] = (), *, now: datetime, keyword: str | None = None
+) -> Question:
+    return Question([Filter(*each) for each in every], [Filter(*each) for each in either], keyword, now)
+
+
+async def find(database: Database, scope: Scope, asked: Question) -> list[int]:
+    """Which rows, by their numbers, a question finds. Their count has to be the same."""
+    wanted = notifications.Filter(question=asked)
+    async with database.read() as session:
+        page = await notifications.page(session, scope, wanted, (CREATED_AT, ID), Bounds(limit=1_000))
+        assert await notifications.count(session, scope, wanted) == len(page.rows)
+    return sorted(number(row) for row in page.rows)
+
+
+def number(row: Notification) -> int:
+    return int(row.notification_id.rpartition("-")[2])

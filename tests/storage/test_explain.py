@@ -1,0 +1,523 @@
+"""Every hot statement, as it is really executed, is answered from an index, on both engines.
+
+Statements are recorded while the functions of `storage/` are called, and then explained with the parameters that they
+had: on SQLite as a server's database is, without statistics, and with them; on PostgreSQL with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage import (
+    changes,
+    channels,
+    contents,
+    deliveries,
+    fanouts,
+    feeds,
+    idempotency,
+    inboxes,
+    notifications,
+    protocols,
+    queue,
+    quotas,
+    retention,
+    revocations,
+    routing,
+    search,
+    usages,
+)
+from storage.engine import Database
+from storage.models import (
+    Attempt,
+    AttemptOutcome,
+    Change,
+    ChangeKind,
+    Channel,
+    Content,
+    DecisionReason,
+    Delivery,
+    DeliveryState,
+    Fanout,
+    FanoutRecipient,
+    IdempotencyKey,
+    Inbox,
+    InboxKind,
+    Notification,
+    NotificationLevel,
+    NotificationType,
+    NotificationUsage,
+    Protocol,
+    ProtocolType,
+    Quota,
+    ResourceState,
+    Revocation,
+)
+from storage.notifications import CREATED_AT, ID
+from storage.operators import Filter, Question
+from storage.paging import Bounds
+from storage.queue import Outcome, Room, Verdict
+from storage.scope import Scope
+
+NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
+LATER = datetime(2126, 1, 31, tzinfo=UTC)
+DOMAINS = 10
+ROWS = 4_000  # of each of the large tables
+USERS = 40  # of a domain
+WIDE = "x" * 1_000  # what rows say takes most of a table, as it does where there are many
+
+DOMAIN = Scope("d1")
+USER = Scope("d1", user_id="u1")
+CREATOR = Scope("d1", created_by="s1")
+ORDER = (CREATED_AT, ID)
+FIRST = Bounds(limit=20)
+NEXT = Bounds(limit=20, after=(NOW + timedelta(seconds=2_001), "notification-2001"))
+BACK = Bounds(limit=20, before=(NOW + timedelta(seconds=2_001), "notification-2001"), backwards=True)
+
+# Tables of one row, or of a row for each thing that somebody set up.
+SMALL = {"feed_epoch"}
+
+# Partial ones, which hold only what is being sent, waits, or is to be told: claims take them from their beginning.
+SMALL_INDEXES = ("delivery_leased", "delivery_due", "channel_alert_due")
+
+Call = Callable[[AsyncSession], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    call: Call
+    sorts: str = ""  # why it may sort what it found
+    scans: Mapping[str, str] | None = None  # tables that it may read through, and why
+
+
+def _list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Call:
+    return lambda session: notifications.page(session, scope, notifications.Filter(**wanted), ORDER, bounds)
+
+
+def _deliveries(scope: Scope = DOMAIN, **wanted: Any) -> Call:
+    return lambda session: deliveries.page(session, scope, deliveries.Filter(**wanted), FIRST)
+
+
+def _channels(kind: channels.Kind, scope: Scope = DOMAIN, **wanted: Any) -> Call:
+    return lambda session: channels.page(session, kind, scope, channels.Filter(**wanted), FIRST)
+
+
+def _key() -> IdempotencyKey:
+    return IdempotencyKey(domain_id="d1", caller="s1", operation="create", key="key-11", body_hash="x", created_at=NOW)
+
+
+async def _settle(session: AsyncSession) -> None:
+    claims = await queue.claim(session, Room(3, each=1), lease=60, now=NOW)
+    assert claims.claimed
+    leases = [(one.delivery.delivery_id, one.delivery.attempt_no) for one in claims.claimed]
+    await queue.renew(session, leases, lease=60)
+    first, *others = (one.delivery for one in claims.claimed)
+    outcomes = [Outcome(first, Verdict(DeliveryState.DELIVERED), is_of_destination=True)]
+    outcomes += [Outcome(other, Verdict(DeliveryState.DEAD), is_of_destination=True) for other in others]
+    await queue.record(session, outcomes, now=NOW, patience=timedelta(days=3))
+
+
+async def _fan_out(session: AsyncSession) -> None:
+    fanout = await fanouts.take(session, now=NOW + timedelta(seconds=ROWS))
+    assert fanout is not None
+    users = await fanouts.next_users(session, fanout, limit=20)
+    assert users
+    await fanouts.reached(session, fanout, users)
+    await fanouts.finish(session, fanout)
+
+
+async def _read_changes(session: AsyncSession) -> None:
+    found = await changes.after(session, 2, 1, limit=100)
+    assert found
+    await changes.notifications_of(session, found, USER)
+    await changes.existing_of(session, found)
+
+
+FEW = "a handful that one key found"
+FOUND = "what the index of texts led to, which is bounded"
+
+CASES: dict[str, Case] = {
+    "list of a user": Case(_list(USER)),
+    "list of a user, next page": Case(_list(USER, NEXT)),
+    "list of a user, backwards": Case(_list(USER, BACK)),
+    "list of what a user has not read": Case(_list(USER, is_read=False)),
+    "list of what a user has not read, by a query": Case(
+        _list(USER, question=Question([Filter("is_read", "eq", False)]))
+    ),
+    "list of a domain": Case(_list(DOMAIN)),
+    "list of a domain, next page": Case(_list(DOMAIN, NEXT)),
+    "list of a domain since": Case(_list(DOMAIN, created_after=NOW + timedelta(seconds=ROWS - 100))),
+    "list of a project": Case(_list(DOMAIN, project_id="p1")),
+    "list of a parent": Case(_list(DOMAIN, parent_notification_id="notification-1")),
+    "list of a creator": Case(_list(CREATOR)),
+    "list of ids": Case(_list(DOMAIN, notification_ids=["notification-1", "notification-11"]), sorts=FEW),
+    "a notification": Case(lambda session: notifications.find(session, "notification-1", USER)),
+    "search of a domain": Case(_list(DOMAIN, question=Question(keyword="word1234")), sorts=FOUND),
+    "search of a user": Case(_list(USER, question=Question(keyword="word1241")), sorts=FOUND),
+    "search of a creator": Case(_list(CREATOR, question=Question(keyword="word1234 word2345")), sorts=FOUND),
+    "contain of a title": Case(
+        _list(DOMAIN, question=Question([Filter("message.title", "contain", "word1234")])), sorts=FOUND
+    ),
+    "search of what is everywhere": Case(_list(DOMAIN, question=Question(keyword="said"))),
+    "an inbox and its counts": Case(lambda session: inboxes.find(session, inboxes.of_user("d1", "u1"))),
+    "heads of inboxes": Case(
+        lambda session: inboxes.heads(session, [inboxes.of_user("d1", "u1"), inboxes.of_project("d1", "p1")])
+    ),
+    "heads of domains' feeds": Case(lambda session: feeds.heads(session, [inboxes.of_domain("d1")])),
+    "a domain's feed": Case(lambda session: feeds.after(session, DOMAIN, feeds.Position(1, 1), limit=20)),
+    "where feeds stand": Case(feeds.standing, scans={"sqlite_sequence": "a row for each of a few tables"}),
+    "known users": Case(lambda session: inboxes.known_users(session, "d1", limit=100)),
+    "count of known users": Case(lambda session: inboxes.count_users(session, "d1")),
+    "lock of inboxes": Case(lambda session: inboxes.lock(session, [1, 2, 3]), sorts=FEW),
+    "changes of an inbox": Case(_read_changes),
+    "inboxes of notifications": Case(lambda session: notifications.inbox_ids(session, ["notification-1"], DOMAIN)),
+    "mark as read": Case(
+        lambda session: notifications.set_read(session, ["notification-1"], DOMAIN, is_read=True, now=NOW)
+    ),
+    "mark all as read": Case(lambda session: notifications.set_all_read(session, 2, up_to=100, now=NOW)),
+    "count of what is unseen": Case(lambda session: notifications.count_after(session, 2, 5)),
+    "delete notifications": Case(lambda session: notifications.remove(session, ["notification-9"], DOMAIN)),
+    "delete all of an inbox": Case(lambda session: notifications.remove_all(session, 5, up_to=1)),
+    "delete contents": Case(lambda session: contents.drop_unneeded(session, [1, 2, 3])),
+    "keep contents": Case(lambda session: contents.hold(session, [1, 2, 3])),
+    "channels of a project, to route": Case(lambda session: routing.of_project(session, "d1", "p1"), sorts=FEW),
+    "channels of users, to route": Case(lambda session: routing.of_users(session, "d1", ["u1", "u2"]), sorts=FEW),
+    "a channel, to route": Case(lambda session: routing.of_channel(session, "channel-1", DOMAIN)),
+    "project channels": Case(_channels(channels.Kind.PROJECT)),
+    "channels of one project": Case(_channels(channels.Kind.PROJECT, owner_id="p1")),
+    "user channels": Case(_channels(channels.Kind.USER)),
+    "channels of a user": Case(_channels(channels.Kind.USER, USER)),
+    "channels of a protocol": Case(_channels(channels.Kind.PROJECT, protocol_id="protocol-1"), sorts=FEW),
+    "channels to alert about": Case(lambda session: channels.to_alert(session, limit=10)),
+    "protocols": Case(
+        lambda session: protocols.page(session, "d1", protocols.Filter(), FIRST), sorts="the few of a domain"
+    ),
+    "a protocol": Case(lambda session: protocols.find(session, "protocol-1", DOMAIN)),
+    "quotas": Case(lambda session: quotas.page(session, DOMAIN, quotas.Filter(), FIRST)),
+    "usages": Case(lambda session: usages.page(session, DOMAIN, usages.Filter(), FIRST)),
+    "what is left of quotas": Case(
+        lambda session: usages.remaining(session, ["protocol-1"], "2026-01-31"), sorts="the days of a month"
+    ),
+    "claim, renew and record": Case(_settle, sorts="what one claim took, for the order of locks"),
+    "when something is due": Case(queue.next_due),
+    "leases given back": Case(queue.release_all),
+    "deliveries of a domain": Case(_deliveries()),
+    "deliveries of a user": Case(_deliveries(USER)),
+    "deliveries of a creator": Case(_deliveries(CREATOR)),
+    "deliveries of a notification": Case(_deliveries(notification_id="notification-1"), sorts=FEW),
+    "deliveries of a channel": Case(_deliveries(channel_id="channel-1")),
+    "deliveries of a protocol": Case(_deliveries(protocol_id="protocol-1")),
+    "deliveries by state": Case(_deliveries(states=[DeliveryState.DELIVERED, DeliveryState.DEAD])),
+    "deliveries by ids": Case(_deliveries(delivery_ids=["delivery-1", "delivery-11"]), sorts=FEW),
+    "deliveries since": Case(_deliveries(created_after=NOW + timedelta(seconds=ROWS - 100))),
+    "a delivery": Case(lambda session: deliveries.find(session, "delivery-1", DOMAIN)),
+    "deliveries of a create": Case(
+        lambda session: deliveries.of_create(session, "notification-1", limit=100), sorts=FEW
+    ),
+    "attempts": Case(lambda session: deliveries.attempts(session, ["delivery-1", "delivery-2"])),
+    "deliveries of a channel that is deleted": Case(
+        lambda session: deliveries.skip_open(
+            session, channel_id="channel-1", reason=DecisionReason.CHANNEL_DELETED, now=NOW
+        ),
+        sorts=FEW,
+    ),
+    "an idempotency key": Case(lambda session: idempotency.find(session, _key())),
+    "an idempotency key is claimed": Case(lambda session: idempotency.claim(session, _key())),
+    "idempotency keys are swept": Case(lambda session: idempotency.sweep(session, before=NOW)),
+    "next chunk of a fan-out": Case(_fan_out),
+    "revoked tokens": Case(lambda session: revocations.since(session, NOW + timedelta(seconds=ROWS - 10))),
+    "old changes": Case(lambda session: retention.aged(session, before=NOW + timedelta(seconds=5), limit=10)),
+    "long logs": Case(
+        lambda session: retention.overlong(session, keep=1_000, limit=10),
+        scans={"inbox": "each inbox has its own surplus; a sweep, not a request"},
+    ),
+    "old notifications": Case(
+        lambda session: retention.past(session, before=NOW + timedelta(seconds=5), limit=10),
+        scans={"notification": "the least of a domain's ids: SQLite calls a look at an index's end a scan"},
+    ),
+}
+
+
+def _tables() -> dict[type[SQLModel], list[dict[str, Any]]]:
+    """Rows of ten domains that are all alike; `n` of a row tells its domain, its user, its project and its time."""
+
+    def rows(make: Callable[[int], dict[str, Any]], count: int = ROWS) -> list[dict[str, Any]]:
+        return [make(n) for n in range(count)]
+
+    def domain(n: int) -> str:
+        return f"d{n % DOMAINS}"
+
+    def owner(n: int) -> int:
+        return n // DOMAINS % USERS
+
+    def at(n: int) -> datetime:
+        return NOW + timedelta(seconds=n)
+
+    def inbox_id(n: int) -> int:
+        return n % DOMAINS * USERS + owner(n) + 1
+
+    users = DOMAINS * USERS
+    states = [DeliveryState.DELIVERED] * 18 + [DeliveryState.PENDING, DeliveryState.SENDING]
+    return {
+        Content: rows(
+            lambda n: {
+                "content_id": n + 1,
+                "domain_id": domain(n),
+                "topic": f"t{n % 7}",
+                "message": {"title": f"said word{n}", "more": WIDE},
+                "notification_type": NotificationType.INFO,
+                "notification_level": NotificationLevel.LV1,
+            }
+        ),
+        Inbox: [
+            {
+                "inbox_id": domain_number * USERS + n + 1,
+                "domain_id": domain(domain_number),
+                "kind": InboxKind.USER,
+                "owner_id": f"u{n}",
+                "generation": 1,
+                "last_seq": 10,
+            }
+            for domain_number in range(DOMAINS)
+            for n in range(USERS)
+        ],
+        Notification: rows(
+            lambda n: {
+                "notification_id": f"notification-{n}",
+                "domain_id": domain(n),
+                "content_id": n + 1,
+                "inbox_id": inbox_id(n) if n % 3 else None,
+                "seq": n // users + 1 if n % 3 else None,
+                "feed_at": None if n % 3 else n,
+                "user_id": f"u{owner(n)}" if n % 3 else None,
+                "project_id": f"p{owner(n)}",
+                "parent_notification_id": f"notification-{n // 100}" if n % 3 else None,
+                "is_read": n % 20 > 0,
+                "decisions": [{"more": WIDE}],
+                "created_by": f"s{owner(n)}",
+                "created_at": at(n),
+            }
+        ),
+        Change: rows(
+            lambda n: {
+                "inbox_id": n % users + 1,
+                "seq": n // users + 1,
+                "kind": ChangeKind.READ if n // users % 2 else ChangeKind.ADDED,
+                "notification_id": None if n // users % 2 else f"notification-{n}",
+                "notification_ids": [f"notification-{n}"] if n // users % 2 else None,
+                "unread_count": 1,
+                "unseen_count": 1,
+                "changed_at": at(n),
+            }
+        ),
+        IdempotencyKey: rows(
+            lambda n: {
+                "domain_id": domain(n),
+                "caller": f"s{owner(n)}",
+                "operation": "create",
+                "key": f"key-{n}",
+                "body_hash": "x",
+                "created_at": at(n),
+            }
+        ),
+        Revocation: rows(lambda n: {"domain_id": domain(n), "user_id": f"u{n}", "revoked_at": at(n)}),
+        Fanout: rows(
+            lambda n: {
+                "fanout_id": n + 1,
+                "record_id": f"notification-{n}",
+                "domain_id": domain(n),
+                "content_id": n + 1,
+                "created_by": "s",
+                "due_at": at(n),
+            }
+        ),
+        FanoutRecipient: rows(lambda n: {"fanout_id": n // 20 + 1, "user_id": f"u{n % 20}"}),
+        Protocol: rows(
+            lambda n: {
+                "protocol_id": f"protocol-{n}",
+                "domain_id": f"d{n % 200}",
+                "name": f"name {n}",
+                "state": ResourceState.ENABLED,
+                "protocol_type": ProtocolType.EXTERNAL,
+                "plugin_id": "webhook",
+                "options": {},
+                "tags": {},
+                "created_at": at(n),
+            }
+        ),
+        Channel: rows(
+            lambda n: {
+                "channel_id": f"channel-{n}",
+                "domain_id": domain(n),
+                "protocol_id": f"protocol-{n % 400}",
+                "project_id": f"p{owner(n)}" if n // DOMAINS % 2 else None,
+                "user_id": None if n // DOMAINS % 2 else f"u{owner(n)}",
+                "name": "Pager",
+                "state": ResourceState.ENABLED,
+                "alert_due_at": None if n % 100 else at(n),
+                "tags": {},
+                "created_at": at(n),
+            }
+        ),
+        Quota: rows(
+            lambda n: {
+                "quota_id": f"quota-{n}",
+                "domain_id": domain(n),
+                "protocol_id": f"protocol-{n}",
+                "day": 1_000_000,
+                "created_at": at(n),
+            }
+        ),
+        NotificationUsage: rows(
+            lambda n: {
+                "protocol_id": f"protocol-{n}",
+                "date": "2026-01-31",
+                "domain_id": domain(n),
+                "count": 1,
+                "fail_count": 0,
+            }
+        ),
+        Delivery: rows(
+            lambda n: {
+                "delivery_id": f"delivery-{n}",
+                "domain_id": domain(n),
+                "notification_id": f"notification-{n}",
+                "content_id": n + 1,
+                "protocol_id": f"protocol-{n % 400}",
+                "plugin_id": "webhook",
+                "channel_id": f"channel-{n % 400}",
+                "user_id": f"u{owner(n)}" if n % 3 else None,
+                "detail": WIDE,
+                "destination": f"destination-{n // 20 % 40}",
+                "state": states[n % 20],
+                "next_attempt_at": NOW if n % 20 == 18 else None,
+                "lease_until": LATER if n % 20 == 19 else None,
+                "created_by": f"s{owner(n)}",
+                "created_at": at(n),
+            }
+        ),
+        Attempt: rows(
+            lambda n: {
+                "delivery_id": f"delivery-{n}",
+                "attempt_no": 1,
+                "started_at": at(n),
+                "duration_ms": 1,
+                "outcome": AttemptOutcome.OK,
+            }
+        ),
+    }
+
+
+@pytest.fixture
+async def filled(database: Database) -> Database:
+    def fill(connection: Any) -> None:
+        for model, rows in _tables().items():
+            connection.execute(insert(model), rows)
+
+    await database.run_sync(fill)
+    return database
+
+
+Plan = list[str]
+
+
+async def _plans(session: AsyncSession, case: Case) -> list[Plan]:
+    """How each of the statements that a case executes is answered."""
+    connection = await session.connection()
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, is_many: bool) -> None:
+        if re.match(r"\s*(SELECT|UPDATE|DELETE|WITH|SET)\b", statement):
+            asked.append((statement, parameters[0] if is_many else parameters))
+
+    event.listen(connection.sync_connection, "before_cursor_execute", note)
+    savepoint = await connection.begin_nested()
+    await case.call(session)
+    await savepoint.rollback()
+    session.expunge_all()
+    event.remove(connection.sync_connection, "before_cursor_execute", note)
+    assert asked, "a case that asks nothing shows nothing"
+    if connection.dialect.name == "postgresql":  # a few rows may as well be sorted: it is asked whether they have to be
+        await connection.exec_driver_sql(f"SET LOCAL enable_sort = {'on' if case.sorts else 'off'}")
+    return [plan for statement, parameters in asked if (plan := await _plan(connection, statement, parameters))]
+
+
+async def _plan(connection: AsyncConnection, statement: str, parameters: Any) -> Plan:
+    if statement.startswith("SET "):
+        await connection.exec_driver_sql(statement)
+        return []
+    how = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+    return [str(row[-1]) for row in await connection.exec_driver_sql(f"{how} {statement}", parameters)]
+
+
+TABLES = {table.name for table in SQLModel.metadata.tables.values()}
+SCAN = re.compile(r"\bSCAN (\w+?)(?:_\d+)?\b(?! VIRTUAL)|Seq Scan on (\w+)|(?:Index|Bitmap Heap) Scan .* on (\w+)")
+SORT = re.compile(r"USE TEMP B-TREE FOR .*ORDER BY|^\s*(?:->\s*)?(?:Incremental )?Sort\b")
+
+
+def _faults(plan: Plan, case: Case) -> list[str]:
+    """Lines of a plan that read through a table, or sort."""
+    allowed = SMALL | set(case.scans or {})
+    found = []
+    for number, line in enumerate(plan):
+        scanned = SCAN.search(line)
+        name = next((name for name in scanned.groups() if name), "") if scanned else ""
+        # PostgreSQL may also read an index from one end to the other: there is no condition below such a line.
+        is_led = "Index Scan" in line or "Index Only Scan" in line or "Bitmap Heap" in line
+        is_small = any(index in line for index in SMALL_INDEXES)
+        if name in TABLES - allowed and not is_small and not (is_led and _is_bounded(plan[number + 1 :])):
+            found.append(line)
+        if SORT.search(line) and not case.sorts:
+            found.append(line)
+    return found
+
+
+def _is_bounded(below: Plan) -> bool:
+    """Whether the lines below one, up to the next node, say what led through the index."""
+    for line in below:
+        if "Cond:" in line:
+            return True
+        if "->" in line:
+            return False
+    return False
+
+
+async def test_every_hot_statement_is_answered_from_an_index(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "FEW_ROWS", 0)
+    monkeypatch.setattr(search, "MANY_FOUND", 200)
+    faults: dict[str, list[Plan]] = {}
+
+    async def explain(session: AsyncSession) -> None:
+        for name, case in CASES.items():
+            wrong = [plan for plan in await _plans(session, case) if _faults(plan, case)]
+            if wrong:
+                faults[name] = wrong
+
+    async def gather_statistics(session: AsyncSession) -> None:
+        await (await session.connection()).exec_driver_sql("ANALYZE")
+
+    if filled.is_sqlite:
+        await filled.write(explain)
+    await filled.write(gather_statistics)
+    await filled.write(explain)
+    assert faults == {}
+
+
+async def test_a_statement_that_reads_through_a_table_would_be_found(filled: Database) -> None:
+    everything = Case(lambda session: notifications.page(session, Scope(None), notifications.Filter(), ORDER, FIRST))
+
+    async def explain(session: AsyncSession) -> list[Plan]:
+        return await _plans(session, everything)
+
+    [plan] = await filled.write(explain)
+    assert len(_faults(plan, everything)) >= 2  # it reads, and it sorts

@@ -1,0 +1,60 @@
+"""Which channels lead from users: each user's oldest first, found without reading those of others."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage import migrations, routing
+from storage.engine import Database
+from tests.dispatch.rows import SATURDAY_EVENING, channel, protocol
+
+
+async def test_each_users_channels_come_oldest_first(database: Database) -> None:
+    through = protocol()
+    ages = {"channel-1": ("bob", 3), "channel-2": ("alice", 1), "channel-3": ("bob", 1), "channel-4": ("alice", 2)}
+
+    async def add(session: AsyncSession) -> None:
+        session.add(through)
+        await session.flush()
+        for channel_id, (user_id, days) in ages.items():
+            created_at = SATURDAY_EVENING - timedelta(days=days)
+            owner = {"channel_id": channel_id, "user_id": user_id, "project_id": None, "created_at": created_at}
+            session.add(channel(protocol_id=through.protocol_id, **owner))
+
+    await database.write(add)
+    async with database.read() as session:
+        found = await routing.of_users(session, "d", ["alice", "bob", "carol"])
+
+    assert {user: [each.channel_id for each, _ in routes] for user, routes in found.items()} == {
+        "alice": ["channel-4", "channel-2"],
+        "bob": ["channel-1", "channel-3"],
+    }
+
+
+async def test_channels_of_users_are_found_among_any_number_of_others_in_their_domain(tmp_path: Path) -> None:
+    """SQLite has no statistics: how a statement is put decides which index it takes."""
+    database = Database(f"sqlite:///{tmp_path / 'tocsin.db'}")
+    await database.open()
+    await migrations.upgrade(database)
+    plans: list[str] = []
+
+    async def explain(session: AsyncSession) -> None:
+        connection = (await session.connection()).sync_connection
+        assert connection is not None
+
+        @event.listens_for(connection, "after_cursor_execute")
+        def note(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if "EXPLAIN" not in statement:
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans.extend(row[3] for row in rows)
+
+        await routing.of_users(session, "d", [f"user-{number}" for number in range(7)])
+
+    await database.write(explain)
+    await database.close()
+    assert "SEARCH channel USING INDEX channel_by_user (domain_id=? AND user_id=?)" in plans
