@@ -42,7 +42,7 @@ run: $(VENV)/requirements.lock ## Start the server; TOCSIN_... variables are its
 	@exec $(BIN)/python main.py serve --with-token
 
 test: $(VENV)/requirements-dev.lock graphiql ## Run every test; ARGS="-k inbox" goes to pytest
-	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: $(VENV)/requirements-dev.lock ## Check format, lint and types
 	$(BIN)/ruff format --check
