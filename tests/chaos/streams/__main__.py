@@ -11,29 +11,16 @@ import random
 import sys
 
 from benchmarks import stand
-from storage.engine import Database
 from tests.chaos.streams import scenario, servers
 from tests.chaos.streams.inside import Inside
 
 
 async def run(engine: str, changes: int, seed: int) -> None:
-    async with stand.database(engine) as database:
-        other = await _another(database)
-        async with servers.running((database, other), seed) as running:
-            doors = [Inside(server) for server in running]
-            report = await scenario.run(doors, database, domain="home", changes=changes, seed=seed)
-        if other is not database:
-            await other.close()
+    async with stand.database(engine) as database, servers.running(database, seed) as running:
+        doors = [Inside(server) for server in running]
+        report = await scenario.run(doors, running[0], domain="home", changes=changes, seed=seed)
     sys.stdout.write(f"{engine}: {report}\n")
-
-
-async def _another(database: Database) -> Database:
-    """The connections of a second process, where there can be one."""
-    if database.is_sqlite:
-        return database
-    other = Database(database.url.render_as_string(hide_password=False))
-    await other.open()
-    return other
+    sys.stdout.flush()
 
 
 def _options() -> argparse.Namespace:

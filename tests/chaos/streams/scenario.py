@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from random import Random
 from time import monotonic
 
+from resolvers.context import Server
 from resolvers.inbox_log import EventKind
 from resolvers.streams import StreamFilter
-from storage.engine import Database
 from storage.models import NotificationLevel, NotificationType
 from tests.chaos.streams import comparison, upkeep
 from tests.chaos.streams.door import Door, News
@@ -79,15 +79,15 @@ class Played:
         return None
 
 
-async def run(doors: Sequence[Door], database: Database, *, domain: str, changes: int, seed: int) -> Report:
-    """Raises Difference."""
+async def run(doors: Sequence[Door], keeper: Server, *, domain: str, changes: int, seed: int) -> Report:
+    """What comes through the doors of one installation, which `keeper` keeps up. Raises Difference."""
     began = monotonic()
-    played = await play(doors, database, domain=domain, changes=changes, seed=seed)
+    played = await play(doors, keeper, domain=domain, changes=changes, seed=seed)
     played.compare()
     return _report(played, monotonic() - began)
 
 
-async def play(doors: Sequence[Door], database: Database, *, domain: str, changes: int, seed: int) -> Played:
+async def play(doors: Sequence[Door], keeper: Server, *, domain: str, changes: int, seed: int) -> Played:
     """Raises Difference where a log does not add up, or a client does not come to its end."""
     chronicle = Chronicle(domain)
     readers = list(_readers(doors, seed))
@@ -95,8 +95,8 @@ async def play(doors: Sequence[Door], database: Database, *, domain: str, change
         await doors[0].add_channel(project, members)
     async with asyncio.TaskGroup() as reading:
         tasks = [reading.create_task(reader.run(), name=reader.name) for reader in readers]
-        await _write(doors, database, chronicle, readers, domain=domain, changes=changes, seed=seed)
-        async with database.read() as session:
+        await _write(doors, keeper, chronicle, readers, domain=domain, changes=changes, seed=seed)
+        async with keeper.database.read() as session:
             histories = await chronicle.histories(session)
         await _until_all_are_there(readers, histories, seed)
         for task in tasks:
@@ -132,7 +132,7 @@ def _filter(chance: Random, user: str) -> StreamFilter:
 
 async def _write(
     doors: Sequence[Door],
-    database: Database,
+    keeper: Server,
     chronicle: Chronicle,
     readers: Sequence[Reader],
     *,
@@ -150,7 +150,7 @@ async def _write(
             chance = Random(f"{seed} writer {number}")
             writer = Writer(str(number), domain, USERS, list(MEMBERS), doors, readers, chance, began=chronicle.began)
             writing.create_task(writer.run(is_enough))
-        writing.create_task(upkeep.keep_up(database, chronicle, Random(f"{seed} upkeep"), is_enough))
+        writing.create_task(upkeep.keep_up(keeper, chronicle, Random(f"{seed} upkeep"), is_enough))
     for user in USERS:
         await doors[0].create("identity.User", user, END)
     for project in MEMBERS:

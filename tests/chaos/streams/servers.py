@@ -42,21 +42,35 @@ class LossyHub(Hub):
 
 
 @asynccontextmanager
-async def running(databases: tuple[Database, Database], seed: int) -> AsyncIterator[list[Server]]:
-    """SQLite has one process: there both have one database."""
-    hubs = [LossyHub(Random(f"{seed} hub {number}")) for number in range(len(databases))]
-    servers = [_server(database, hub) for database, hub in zip(databases, hubs, strict=True)]
-    for hub in hubs:
-        await hub.open()
-    checks = [asyncio.create_task(_check_heads(server)) for server in servers]
-    try:
-        yield servers
-    finally:
-        for check in checks:
-            check.cancel()
-        await asyncio.wait(checks)
+async def running(database: Database, seed: int) -> AsyncIterator[list[Server]]:
+    """Both on one database. SQLite has one process: there they share its connections as well."""
+    async with _another(database) as other:
+        hubs = [LossyHub(Random(f"{seed} hub {number}")) for number in range(2)]
+        servers = [_server(each, hub) for each, hub in zip((database, other), hubs, strict=True)]
         for hub in hubs:
-            await hub.close()
+            await hub.open()
+        checks = [asyncio.create_task(_check_heads(server)) for server in servers]
+        try:
+            yield servers
+        finally:
+            for check in checks:
+                check.cancel()
+            await asyncio.wait(checks)
+            for hub in hubs:
+                await hub.close()
+
+
+@asynccontextmanager
+async def _another(database: Database) -> AsyncIterator[Database]:
+    if database.is_sqlite:
+        yield database
+        return
+    other = Database(database.url.render_as_string(hide_password=False))
+    await other.open()
+    try:
+        yield other
+    finally:
+        await other.close()
 
 
 def _server(database: Database, hub: Hub) -> Server:
