@@ -26,15 +26,16 @@ from typing import Annotated, NoReturn
 import structlog
 import typer
 import uvicorn
+import uvloop
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import schema
 from dispatch import processes
@@ -97,24 +98,25 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.signing_key = settings.load_signing_key()
+        signing_key = settings.load_signing_key()
+        self.tokens = access.Tokens(signing_key)
         self.database = settings.database()
         self.heads = Loop("heads", self._check_heads)
         self.alerts = Loop("alerts", self._tell_owners, poll=IDLE_ALERTS_SECONDS)
         self.revocations = Loop("revocations", self._read_revocations)
         self.hub = Hub(
             settings.broadcast_url,
-            channel=_channel(self.signing_key),
+            channel=_channel(signing_key),
             check_heads=self.heads.wake,
             check_revocations=self.revocations.wake,
         )
         self.network = Network(allow=settings.dispatch_allow_networks, timeout=settings.dispatch_timeout)
-        plugins = registry.discover(self.network, {"apprise": {"allow": settings.apprise_allow}})
+        self.plugins = registry.discover(self.network, {"apprise": {"allow": settings.apprise_allow}})
         vault = settings.vault()
         self.worker = Worker(
             self.database,
             vault,
-            plugins=plugins,
+            plugins=self.plugins,
             clock=_now,
             settings=settings.worker,
             announce=self.hub.publish_deliveries,
@@ -126,7 +128,7 @@ class Parts:
         self.server = Server(
             database=self.database,
             vault=vault,
-            plugins=plugins,
+            plugins=self.plugins,
             hub=self.hub,
             wake_worker=self.worker.wake,
             wake_fanout=self.fanout.wake,
@@ -155,8 +157,9 @@ class Parts:
                 await self._read_revocations()  # before the first request
             await self.hub.open()
             stack.push_async_callback(self.hub.close)
+            stack.push_async_callback(self.server.creates.drain)
             stack.push_async_callback(self.network.close)
-            stack.push_async_callback(registry.close, self.server.plugins.values())
+            stack.push_async_callback(registry.close, self.plugins.loaded.values())
             for part in background:
                 part.start()
                 stack.push_async_callback(part.stop, SHUTDOWN_SECONDS)
@@ -175,7 +178,7 @@ class Parts:
 
     def _identity(self, authorization: str | None) -> Caller | Unauthenticated:
         try:
-            return access.authenticate(authorization, self.signing_key, _now())
+            return self.tokens.caller(authorization, _now())
         except Unauthenticated as error:
             return error
 
@@ -207,11 +210,11 @@ class Parts:
         return SWEEP_PAUSE_SECONDS if is_more else SWEEP_EVERY_SECONDS
 
 
-def application(settings: Settings) -> Starlette:
+def application(settings: Settings) -> ASGIApp:
     """The ASGI application: /graphql, its explorer, and the probes."""
     parts = Parts(settings)
     graphql = GraphQLApp(
-        schema.build(),
+        schema.build(settings.trusted, answers_kept_bytes=settings.answers_kept_bytes),
         open_context=parts.open_context,
         ide=graphiql.page,
         allowed_origins=settings.allowed_origins,
@@ -240,21 +243,28 @@ def application(settings: Settings) -> Starlette:
         Route("/healthz", healthz),
         Route("/readyz", readyz),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, middleware=_cors(settings.allowed_origins))
+    return _open_to(settings.allowed_origins, _first(graphql, Starlette(routes=routes, lifespan=lifespan)))
 
 
-def _cors(origins: Sequence[str]) -> list[Middleware]:
+def _first(graphql: ASGIApp, others: ASGIApp) -> ASGIApp:
+    """The router finds /graphql as well, but what it costs is what a small answer costs."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await (graphql if scope.get("path") == "/graphql" else others)(scope, receive, send)
+
+    return application
+
+
+def _open_to(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
     if not origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "if-none-match"],
-            expose_headers=["etag", "retry-after"],
-        )
-    ]
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "if-none-match"],
+        expose_headers=["etag", "retry-after"],
+    )
 
 
 def _channel(key: bytes) -> str:
@@ -284,6 +294,7 @@ def serve(
     settings = _settings()
     settings.workers = workers or settings.workers
     _check_several(settings)
+    _check_trusted(settings)
     _migrate(settings)
     with _alone(settings), _listening(settings) as listener:
         port = listener.getsockname()[1]
@@ -305,7 +316,7 @@ def worker() -> None:
     if settings.database().is_sqlite:
         _stop("On SQLite the worker runs inside serve. Several processes need PostgreSQL: TOCSIN_DATABASE_URL.")
     _migrate(settings)
-    asyncio.run(_work(settings))
+    uvloop.run(_work(settings))
 
 
 @cli.command()
@@ -394,7 +405,7 @@ def _configure_logging(level: str) -> None:
 
 def _data_folder(settings: Settings) -> None:
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # messages in it are not encrypted
         settings.load_signing_key()
         settings.vault()
     except OSError as error:
@@ -535,6 +546,15 @@ def _check_several(settings: Settings) -> None:
         lacking.append("Redis or Valkey (TOCSIN_BROADCAST_URL=redis://...)")
     if settings.workers > 1 and lacking:
         _stop(f"Several workers need {' and '.join(lacking)}.")
+
+
+def _check_trusted(settings: Settings) -> None:
+    if settings.trusted_documents_file is None:
+        return
+    try:
+        schema.build(settings.trusted)
+    except ValueError as error:
+        _stop(f"TOCSIN_TRUSTED_DOCUMENTS_FILE: {error}")
 
 
 async def _work(settings: Settings) -> None:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-from sqlalchemy import Dialect
-from sqlalchemy.dialects import postgresql, sqlite
+from typing import Protocol
 
 from storage import feeds
-
-
-def _feed_number(dialect: Dialect) -> str:
-    number: Any = feeds.number()
-    return str(number.compile(dialect=dialect))
 
 
 class Spelling(Protocol):
@@ -36,7 +28,7 @@ class Spelling(Protocol):
 
 
 class _Sqlite(Spelling):
-    feed_number = _feed_number(sqlite.dialect())
+    feed_number = feeds.NUMBER["sqlite"]
     beforehand = ("PRAGMA cache_size = -1000000",)  # kB: of the one connection that writes
     afterwards = ("PRAGMA cache_size = -2000",)
 
@@ -58,7 +50,7 @@ class _Sqlite(Spelling):
 
 
 class _Postgres(Spelling):
-    feed_number = _feed_number(postgresql.dialect())  # type: ignore[no-untyped-call]
+    feed_number = feeds.NUMBER["postgresql"]
     beforehand = ()
     afterwards = (
         "SELECT setval(pg_get_serial_sequence('content', 'content_id'), max(content_id)) FROM content",

@@ -18,13 +18,13 @@ import orjson
 import structlog
 from broadcaster import Broadcast, BroadcastBackend
 
-from dispatch import redis_signal
-from dispatch.redis_signal import NotSent, RedisSignal
+from dispatch import signals
+from dispatch.signals import NotSent
 from storage.inboxes import Owner
 from storage.models import InboxKind
 
 CHANNEL = "tocsin"
-SCHEMES = ("memory", *redis_signal.SCHEMES)
+SCHEMES = ("memory", *signals.SCHEMES)
 MAX_UNREAD = 1_000  # deliveries that one watcher may leave unread: whoever falls further behind lists them again
 
 log = structlog.get_logger()
@@ -42,6 +42,16 @@ class Changed(Protocol):
 
 class HubClosed(Exception):
     """The server is stopping: streams end."""
+
+
+class Watching(Protocol):
+    """Who watches an inbox, or a feed."""
+
+    def advance(self, head: int) -> None:
+        """It is said to have come this far."""
+
+    def close(self) -> None:
+        """Nothing more will be said."""
 
 
 class Watch:
@@ -134,14 +144,14 @@ class Hub:
             raise ValueError(f"must be one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
         self.is_alone = scheme == "memory"  # there are no streams but this process's own
         self.untold = 0  # messages that no other process was sent
-        self._signal = None if self.is_alone else RedisSignal(url, on_gap=self._after_gap)
+        self._signal = None if self.is_alone else signals.named(url, on_gap=self._after_gap)
         # broadcaster asks for no more of its backends than the signal has.
         backend = cast(BroadcastBackend | None, self._signal)
         self._broadcast = Broadcast(backend=backend) if backend else Broadcast(url)
         self._channel = channel
         self._check_heads = check_heads
         self._check_revocations = check_revocations
-        self._watches: dict[Owner, set[Watch]] = defaultdict(set)
+        self._watches: dict[Owner, set[Watching]] = defaultdict(set)
         self._delivery_watches: dict[str, set[DeliveryWatch]] = defaultdict(set)  # by domain
         self._resources = AsyncExitStack()
 
@@ -171,6 +181,8 @@ class Hub:
 
     async def publish(self, heads: Mapping[Owner, int]) -> None:
         """Tell every process that these inboxes have come this far. A failure is counted: it only costs time."""
+        if self.is_alone:
+            heads = {owner: seq for owner, seq in heads.items() if owner in self._watches}
         if heads:
             await self._tell(heads=[[*owner, seq] for owner, seq in heads.items()])
 
@@ -207,13 +219,20 @@ class Hub:
     def watch(self, owner: Owner) -> Iterator[Watch]:
         """Watch an inbox from now on: what is published before the first read of its rows is not missed."""
         watch = Watch()
-        self._watches[owner].add(watch)
+        self.add(owner, watch)
         try:
             yield watch
         finally:
-            self._watches[owner].discard(watch)
-            if not self._watches[owner]:
-                del self._watches[owner]
+            self.remove(owner, watch)
+
+    def add(self, owner: Owner, watch: Watching) -> None:
+        """The same, until it is removed."""
+        self._watches[owner].add(watch)
+
+    def remove(self, owner: Owner, watch: Watching) -> None:
+        self._watches[owner].discard(watch)
+        if not self._watches[owner]:
+            del self._watches[owner]
 
     @contextmanager
     def watch_deliveries(self, domain_id: str) -> Iterator[DeliveryWatch]:

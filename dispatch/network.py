@@ -7,40 +7,19 @@ that was judged: what the name resolves to a moment later does not matter. TLS a
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from ipaddress import ip_address
-from typing import Any
-
-from aiohttp import (
-    ClientConnectorDNSError,
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientSSLError,
-    ClientTimeout,
-    DummyCookieJar,
-    InvalidURL,
-    NonHttpUrlClientError,
-    TCPConnector,
-)
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+from typing import Any, Protocol
 
 from dispatch.addresses import Address, Range, evident, permitted
 
-MAX_RESPONSE_BYTES = 20_000  # of an answer; what follows is not read
-BODY_SECONDS = 2.0  # the status has decided by then: a body that trickles is cut here
 LOOKUPS = 32  # names resolved at once, each in a thread: slow ones keep no thread of anything else
-IDLE_SECONDS = 15.0  # that a connection is kept for the next message to the same host
-HEADERS = {"user-agent": "Tocsin", "accept-encoding": "identity"}
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
@@ -71,8 +50,17 @@ class Answer:
     retry_after: str | None = None  # that header as it came
 
 
+class Client(Protocol):
+    """What speaks HTTP."""
+
+    async def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> Answer:
+        """Raises NoAnswer."""
+
+    async def close(self) -> None: ...
+
+
 class Network:
-    """An HTTP client for destinations that callers chose. Keep one for the process, `close` it at the end."""
+    """Connections to destinations that callers chose. Keep one for the process, `close` it at the end."""
 
     def __init__(self, allow: Sequence[Range], timeout: float, *, resolve: Resolve | None = None) -> None:
         """`timeout` is in seconds, for each step of a request: the whole of it is for the caller to bound."""
@@ -80,21 +68,20 @@ class Network:
         self._timeout = timeout
         self._resolve = resolve or self._look_up
         self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="resolve")
-        self._tls = ssl.create_default_context()  # the system's authorities, or those of SSL_CERT_FILE
-        self._session: ClientSession | None = None
-        logging.getLogger("aiohttp").setLevel(logging.WARNING)  # a URL may hold a token
+        self.tls = ssl.create_default_context()  # the system's authorities, or those of SSL_CERT_FILE
+        self._client: Client | None = None
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> Answer:
         """Raises NoAnswer."""
-        with _translated():
-            sending = self._client().post(_target(url, headers), headers=headers, data=content, allow_redirects=False)
-            async with sending as response:
-                return Answer(response.status, await _beginning(response), response.headers.get("retry-after"))
+        if self._client is None:  # it belongs to the event loop that runs by now; its library takes 9 MB
+            client: Client = import_module("dispatch.http_client").HTTPClient(self)
+            self._client = client
+        return await self._client.post(url, headers=headers, content=content)
 
     @property
     def timeout(self) -> float:
@@ -111,9 +98,9 @@ class Network:
         return bool(addresses) and not any(map(self.permits, addresses))
 
     async def reachable(self, host: str, port: int) -> Sequence[Address]:
-        """Where a connection may go that is no HTTP request of this client: never to the name. Raises NoAnswer."""
+        """Where a connection may go: never to the name. Raises NoAnswer."""
         try:
-            return await self._reachable(host, port)
+            return await self.addresses(host, port)
         except OSError as error:
             raise NoAnswer("The request failed: the name cannot be resolved.") from error
 
@@ -131,7 +118,7 @@ class Network:
 
     async def _connected(self, address: Address, port: int) -> socket.socket:
         """Raises OSError."""
-        opened = socket.socket(_family(address), socket.SOCK_STREAM)
+        opened = socket.socket(family_of(address), socket.SOCK_STREAM)
         opened.setblocking(False)
         try:
             async with asyncio.timeout(self._timeout):
@@ -141,27 +128,7 @@ class Network:
             raise
         return opened
 
-    def _client(self) -> ClientSession:
-        """The session, made when it is first asked for: it belongs to the event loop that runs by then."""
-        if self._session is None:
-            self._session = ClientSession(
-                connector=TCPConnector(
-                    limit=0,  # the worker bounds what is sent at once
-                    ssl=self._tls,
-                    resolver=_Resolver(self._reachable),
-                    use_dns_cache=False,
-                    socket_factory=self._socket,
-                    keepalive_timeout=IDLE_SECONDS,  # by name: no connection is reused for another name's TLS
-                ),
-                timeout=ClientTimeout(total=None, sock_connect=self._timeout, sock_read=self._timeout),
-                headers=HEADERS,
-                cookie_jar=DummyCookieJar(),  # nobody's cookies reach somebody else
-                trust_env=False,  # no proxies and no .netrc
-                auto_decompress=False,  # a compressed body may unpack to any size
-            )
-        return self._session
-
-    async def _reachable(self, host: str, port: int) -> Sequence[Address]:
+    async def addresses(self, host: str, port: int) -> Sequence[Address]:
         """The addresses of a name that this server may connect to. Raises NoAnswer, OSError."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -175,39 +142,13 @@ class Network:
             raise Blocked
         return reachable
 
-    def _socket(self, target: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-        """A socket for exactly this address: the last word, also on those that no name led to."""
-        family, kind, protocol, _, address = target
-        if not permitted(ip_address(address[0]), self._allow):
-            raise Blocked
-        return socket.socket(family, kind, protocol)
-
     async def _look_up(self, host: str, port: int) -> Sequence[Address]:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, _lookup, host, port)
         return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
 
 
-class _Resolver(AbstractResolver):
-    """What the HTTP client asks for the addresses of a name."""
-
-    def __init__(self, resolve: Resolve) -> None:
-        self._resolve = resolve
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        return [_resolved(host, port, address) for address in await self._resolve(host, port)]
-
-    async def close(self) -> None: ...
-
-
-def _resolved(host: str, port: int, address: Address) -> ResolveResult:
-    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # never to be looked up again
-    return ResolveResult(hostname=host, host=str(address), port=port, family=_family(address), proto=0, flags=numeric)
-
-
-def _family(address: Address) -> socket.AddressFamily:
+def family_of(address: Address) -> socket.AddressFamily:
     return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
@@ -215,50 +156,10 @@ def _lookup(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-def _target(url: str, headers: Mapping[str, str]) -> URL:
-    """Raises ValueError."""
-    target = URL(url)
-    is_authorized = any(name.lower() == "authorization" for name in headers)
-    return target.with_user(None) if is_authorized else target  # a header says it better than the address does
-
-
-async def _beginning(response: ClientResponse) -> bytes:
-    if response.content.is_eof():  # most are so short that they have come by now
-        return response.content.read_nowait(MAX_RESPONSE_BYTES)
-    body = bytearray()
-    with suppress(ClientError, TimeoutError):
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) >= MAX_RESPONSE_BYTES:
-                    break
-    return bytes(body[:MAX_RESPONSE_BYTES])
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The client's own exceptions as ours: their texts may hold the address."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise TimedOut("No answer came in time.") from error
-    except ClientConnectorError as error:  # a wrong certificate among them, which is a ValueError too
-        raise NoAnswer(f"The request failed: {reason(error)}.") from error
-    except (InvalidURL, NonHttpUrlClientError, ValueError) as error:
-        raise Malformed("The address or one of the headers is not valid.") from error
-    except ClientError as error:
-        raise NoAnswer(f"The request failed: {reason(error)}.") from error
-
-
 def reason(error: BaseException) -> str:
     """What the system or TLS said underneath: for people, without an address."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ClientConnectorDNSError):
-            return "the name cannot be resolved"
-        if isinstance(cause, ClientSSLError):  # an SSLError by its class, without what one says
-            cause = cause.__cause__
-            continue
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message
         if isinstance(cause, ssl.SSLError):

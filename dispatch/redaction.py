@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import heapq
 import html
 import json
 import re
@@ -15,6 +16,8 @@ from storage.secrets import MASK
 
 SHORTEST = 4  # characters: what is shorter would blank out ordinary words
 SHORTEST_PART = 8  # of a part of a secret, such as the token in "Bearer <token>" or in a URL
+MOST_PARTS = 32  # of one secret, the longest: what has more is no token with something around it
+DOTTED = str.maketrans({"\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}": "i", "\N{LATIN SMALL LETTER DOTLESS I}": "i"})
 USERINFO = re.compile(r"://([^/?#@:]*):([^/?#@]*)@")
 BASIC = re.compile(r"Basic\s+([\w+/-]+=*)", re.IGNORECASE)
 
@@ -25,17 +28,21 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
         self._forms = sorted(forms, key=len, reverse=True)  # the longest first: shorter ones may be parts of them
-        self._pattern = re.compile("|".join(map(re.escape, self._forms)), re.IGNORECASE) if forms else None
+        self._folded = [(_folded(form), form) for form in self._forms]
 
     def redact(self, text: str, *, is_cut: bool = False) -> str:
         """The text with every secret in it, and every longer part of one, replaced by the mask.
 
         A text that was cut off may end in the beginning of a secret, which goes too.
         """
-        if self._pattern is None:
-            return text
-        whole = self._pattern.sub(MASK, text)
-        return self._without_beginning(whole) if is_cut else whole
+        if found := [re.escape(form) for form in self._found(_folded(text))]:
+            text = re.sub("|".join(found), MASK, text, flags=re.IGNORECASE)
+        return self._without_beginning(text) if is_cut else text
+
+    def _found(self, text: str) -> Iterator[str]:
+        """The forms in a folded text. As one pattern, thousands would all be tried at each of its characters."""
+        beginnings = {text[place : place + SHORTEST] for place in range(len(text))}
+        yield from (form for fold, form in self._folded if fold[:SHORTEST] in beginnings and fold in text)
 
     def _without_beginning(self, text: str) -> str:
         complete = text.rstrip("\N{REPLACEMENT CHARACTER}")  # half a character
@@ -55,6 +62,11 @@ def strings(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield str(value)
+
+
+def _folded(text: str) -> str:
+    """The same for all that differs in case alone, as a pattern sees it, and for some more."""
+    return text.translate(DOTTED).casefold()
 
 
 def _overlap(text: str, form: str) -> int:
@@ -82,7 +94,8 @@ def _in_python(text: str) -> Iterator[str]:
 
 
 def _parts(secret: str) -> Iterator[str]:
-    yield from (part for part in re.split(r"[\s/?&=#;,:@]+", secret) if len(part) >= SHORTEST_PART)
+    parts = {part for part in re.split(r"[\s/?&=#;,:@]+", secret) if len(part) >= SHORTEST_PART}
+    yield from heapq.nlargest(MOST_PARTS, parts, key=len)
     for user, password in USERINFO.findall(secret):
         yield password
         yield unquote(f"{user}:{password}")  # as HTTP sends them, in Base64

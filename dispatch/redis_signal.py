@@ -20,7 +20,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}  # and what the client calls it
+from dispatch.signals import SCHEMES, NotSent
+
 MAX_WAITING = 1_000  # messages each way, sent or heard by nobody yet
 BATCH = 100  # messages sent in one round trip
 ANSWER_SECONDS = 2.0  # that the server has to accept a connection, or to answer
@@ -30,10 +31,6 @@ MAX_PAUSE = 2.0
 FLUSH_SECONDS = 1.0  # that what waits has to be sent at the end
 
 log = structlog.get_logger()
-
-
-class NotSent(Exception):
-    """The message reaches no other process."""
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,13 @@ from storage.queue import Claimed, Claims, Leased, Outcome, Recorded, Room, Trie
 from storage.secrets import Vault
 
 POLL = 1.0  # seconds: other processes' deliveries wake no worker here
-BREATH = 0.01  # seconds before asking again for what is due, but is just being claimed by another worker
+BREATH = 0.01  # seconds before asking again where a claim brought nothing, but has not seen all destinations
 FULL_PAUSE = 0.2  # seconds before asking again while all that is due is for destinations that are full
 PACE = 0.1  # seconds between two measures of how fast destinations are
 AHEAD = 16  # times as many as are sent at once are in hand: waiting, being sent, being recorded
 LEAD = 5.0  # seconds from asking for a claim to sending what was claimed, at most
 LEASE_MARGIN = 10.0  # seconds of a lease beyond the last call: for recording it, and for clocks that jump
+CANCEL_GRACE = 2.0  # seconds at the end for what is cancelled to let go
 DATABASE_GRACE = 5.0  # seconds at the end for what talks to the database, which is never cut off half-way
 
 Announce = Callable[[Sequence[Leased]], Awaitable[None]]
@@ -117,7 +118,7 @@ class Worker:
 
     @property
     def healthy(self) -> bool:
-        return self._loop.healthy
+        return self._loop.healthy and self._recorder.is_running
 
     def start(self) -> None:
         self._recorder.start()
@@ -134,11 +135,17 @@ class Worker:
         unsent = [*self._lanes.clear(), *self._late]
         if self._sending:
             await asyncio.wait(self._sending, timeout=max(0.0, end - self._monotonic()))
-        unsent += self._sending.values()
-        for task in list(self._sending):
-            task.cancel()
-        await self._release(unsent)
+        await self._release([*unsent, *await self._break_off()])
         await self._recorder.stop(DATABASE_GRACE)
+
+    async def _break_off(self) -> list[_Flight]:
+        """Cancel what is still being sent. It has ended before another worker may begin."""
+        sending = dict(self._sending)
+        for task in sending:
+            task.cancel()
+        if sending:
+            await asyncio.wait(sending, timeout=CANCEL_GRACE)
+        return [flight for task, flight in sending.items() if task.cancelled() or not task.done()]
 
     async def _step(self) -> float | None:
         """Claim what there is room for; how long until there may be more."""
@@ -149,10 +156,12 @@ class Worker:
         if not self._may_be_due and (seconds := await self._next_due()) != 0:
             return seconds
         claims = await self._claim()
-        if not claims.is_all:
-            return 0 if claims.claimed else BREATH
-        seconds = await self._next_due()
-        return FULL_PAUSE if seconds == 0 else seconds
+        if claims.is_all:
+            seconds = await self._next_due()
+            return FULL_PAUSE if seconds == 0 else seconds
+        if claims.claimed:
+            return 0
+        return BREATH if claims.over_quota or claims.visited else FULL_PAUSE
 
     @property
     def _free(self) -> int:
@@ -248,8 +257,9 @@ class Worker:
         if self._monotonic() - self._measured_at >= PACE:
             self._measured_at = self._monotonic()
             self._late += self._lanes.tick()
-        late, self._late = self._late, []
+        late = tuple(self._late)
         await self._release(late)
+        del self._late[: len(late)]  # only by then; what has become late meanwhile is behind them
 
     async def _release(self, flights: Collection[_Flight]) -> None:
         if flights:

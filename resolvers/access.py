@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from storage.scope import Scope
 
 ALGORITHM = "HS256"
 ISSUER = "tocsin"
-
+MAX_KEPT = 10_000  # verified tokens: as many as sockets, and a few megabytes
+MAX_KEPT_CHARACTERS = 1_024  # of one with its scheme; ours have 250 and the lengths of two ids
 
 User = tuple[str, str]  # a domain, and a user or a service in it
 
@@ -76,6 +78,34 @@ def issue(key: bytes, caller: Caller) -> str:
     if caller.issued_at is not None:
         claims["iat"] = caller.issued_at.timestamp()  # with its fraction: a second may hold a revocation
     return jwt.encode(claims, key, algorithm=ALGORITHM)
+
+
+class Tokens:
+    """Whom `Authorization` values name: each is verified once, and judged by the clock each time.
+
+    What is not valid is not kept: it would take the room of what is.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._kept: OrderedDict[str, Caller] = OrderedDict()  # those used last at the end
+
+    def caller(self, authorization: str | None, now: datetime) -> Caller:
+        """Raises Unauthenticated."""
+        known = self._kept.get(authorization or "")
+        if known is None or known.expires_at <= now:
+            return self._verified(authorization or "", now)
+        self._kept.move_to_end(authorization or "")
+        return known
+
+    def _verified(self, authorization: str, now: datetime) -> Caller:
+        self._kept.pop(authorization, None)
+        caller = authenticate(authorization, self._key, now)
+        if len(authorization) <= MAX_KEPT_CHARACTERS:
+            self._kept[authorization] = caller
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        return caller
 
 
 def authenticate(authorization: str | None, key: bytes, now: datetime) -> Caller:

@@ -53,9 +53,14 @@ class Asking:
     spelled: Spelled = field(default_factory=dict)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it asks for no more than a list without a query, which indexes answer."""
+        return self.question.is_empty and not self.sort
+
+    @property
     def at_most(self) -> timedelta | None:
-        """What a statement may take; a list without a query is answered from indexes."""
-        return None if self.question.is_empty and not self.sort else QUERY_AT_MOST
+        """What a statement may take."""
+        return None if self.is_plain else QUERY_AT_MOST
 
 
 NOTHING = Asking()
@@ -70,11 +75,17 @@ async def listing(
     order: Callable[[Sequence[Sort]], Order],
     page: Callable[[AsyncSession, Question, Order, Bounds], Awaitable[Page[Row]]],
     count: Callable[[AsyncSession, Question], Awaitable[int]],
+    kept: Callable[[Order, Bounds], Awaitable[Page[Row]]] | None = None,
 ) -> Listing[Row]:
-    """The page that is asked for, or none of its rows where only their count is. Raises InvalidArgument."""
-    question = replace(asking.question, now=server.clock())
-    with explained(question, asking.spelled):
-        operators.conditions(fields, question)
+    """The page that is asked for, or none of its rows where only their count is. Raises InvalidArgument.
+
+    Where no question is asked, `kept` reads it, if that is given.
+    """
+    question = asking.question
+    if not question.is_empty:
+        question = replace(question, now=server.clock())
+        with explained(question, asking.spelled):
+            operators.conditions(fields, question)
     ordered = _order(asking, order)
     bounds = _bounds(asking, window, ordered)
 
@@ -84,6 +95,9 @@ async def listing(
 
     if asking.count_only:
         return Listing(Page([], has_next=False, has_previous=False), ordered, counted)
+    if kept is not None and asking.is_plain:
+        with explained(question, asking.spelled, place="filter"):
+            return Listing(await kept(ordered, bounds), ordered, counted)
     async with reading(server, asking) as session:
         return Listing(await page(session, question, ordered, bounds), ordered, counted)
 
@@ -119,16 +133,19 @@ async def reading(server: Server, asking: Asking) -> AsyncIterator[AsyncSession]
 
 
 @contextmanager
-def explained(question: Question, spelled: Spelled) -> Iterator[None]:
-    """Raises InvalidArgument for what storage finds that it cannot answer, with the field as it was spelled."""
+def explained(question: Question, spelled: Spelled, *, place: str = "query") -> Iterator[None]:
+    """Raises InvalidArgument for what storage finds that it cannot answer, with the field as it was spelled.
+
+    `place` is what there would be less to answer without.
+    """
     try:
         yield
     except Unaskable as error:
         raise _refusal(error.message, error.field, spelled) from error
     except TooCostly as error:
-        if place := _pattern(question):
-            raise _refusal("Searching for this costs too much.", place, spelled) from error
-        raise InvalidArgument("This costs too much: narrow it down by other filters.", field="query") from error
+        if pattern := _pattern(question):
+            raise _refusal("Searching for this costs too much.", pattern, spelled) from error
+        raise InvalidArgument("This costs too much: narrow it down by other filters.", field=place) from error
 
 
 def _order(asking: Asking, order: Callable[[Sequence[Sort]], Order]) -> Order:

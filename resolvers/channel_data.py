@@ -42,15 +42,17 @@ class ChannelData:
     part_count: int = 1  # deliveries that one notification makes
 
 
-async def schema(server: Server, protocol: Protocol) -> JsonObject | None:
-    """The JSON Schema of the data of this protocol's channels; None where its plugin cannot be asked (any more)."""
-    if protocol.protocol_type is ProtocolType.INTERNAL:
+async def schema(
+    server: Server, protocol_type: ProtocolType, *, plugin_id: str | None, options: Any
+) -> JsonObject | None:
+    """The JSON Schema of the data of such a protocol's channels; None where its plugin cannot be asked (any more)."""
+    if protocol_type is ProtocolType.INTERNAL:
         return INTERNAL_SCHEMA
-    plugin = server.plugins.get(protocol.plugin_id or "")
+    plugin = server.plugins.get(plugin_id or "")
     if plugin is None:
         return None
     try:
-        return (await plugins.info(plugin, protocol.options)).data_schema
+        return (await plugins.info(plugin, options)).data_schema
     except plugins.PluginFailed:
         return None
 

@@ -31,6 +31,7 @@ from storage.models import (
     ResourceState,
 )
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,12 @@ async def delete(server: Server, caller: Caller, kind: Kind, *, channel_id: str)
     return channel_id
 
 
-async def find(server: Server, caller: Caller, kind: Kind, channel_id: str) -> Channel | None:
+async def find(server: Server, caller: Caller, kind: Kind, channel_id: str, *, selected: Selected = ALL) -> Row | None:
     """The channel, or None when there is none to see."""
     access.require(caller, _KINDS[kind].roles)
     checks.identifier(channel_id, _KINDS[kind].id_field)
     async with server.database.read() as session:
-        return await channels.find(session, kind, channel_id, access.scope_of_id(caller))
+        return await channels.find(session, kind, channel_id, access.scope_of_id(caller), selected)
 
 
 async def page(
@@ -188,7 +189,8 @@ async def page(
     window: Window,
     domain_id: str | None = None,
     asking: Asking = NOTHING,
-) -> Listing[Channel]:
+    selected: Selected = ALL,
+) -> Listing[Row]:
     """The channels that the caller sees, newest first."""
     access.require(caller, _KINDS[kind].roles)
     scope = access.scope(caller, domain_id)
@@ -200,7 +202,7 @@ async def page(
         channels.FIELDS[kind],
         order=lambda sort: channels.order(kind, sort),
         page=lambda session, question, order, bounds: channels.page(
-            session, kind, scope, replace(wanted, question=question), bounds, order=order
+            session, kind, scope, replace(wanted, question=question), bounds, order=order, selected=selected
         ),
         count=lambda session, question: channels.count(session, kind, scope, replace(wanted, question=question)),
     )
@@ -251,9 +253,7 @@ async def _lock(session: AsyncSession, caller: Caller, kind: Kind, channel_id: s
     return channel
 
 
-async def _require_with_protocol(
-    server: Server, caller: Caller, kind: Kind, channel_id: str
-) -> tuple[Channel, Protocol]:
+async def _require_with_protocol(server: Server, caller: Caller, kind: Kind, channel_id: str) -> tuple[Row, Protocol]:
     channel = await find(server, caller, kind, channel_id)
     if channel is None:
         raise _not_found(kind)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from dispatch.hub import Hub
 from dispatch.plugins import Plugin
 from resolvers.access import Revocations
+from resolvers.grouping import Groups
+from resolvers.logs import Logs
 from storage.engine import Database
 from storage.secrets import Vault
 
@@ -26,3 +29,5 @@ class Server:
     clock: Clock
     mark_read_on_fetch: bool = True
     revocations: Revocations = field(default_factory=Revocations)
+    creates: Groups[Any, Any] = field(default_factory=Groups)  # of calls, and what each led to
+    logs: Logs = field(default_factory=Logs, init=False)

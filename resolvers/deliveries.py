@@ -14,18 +14,18 @@ from resolvers.errors import InvalidArgument, Unavailable
 from resolvers.paging import Listing, Window
 from storage import deliveries, fields
 from storage.deliveries import Filter
-from storage.models import Attempt, Delivery, DeliveryState
+from storage.models import Attempt, DeliveryState
 from storage.paging import Bounds
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected
 
 BATCH = 100  # deliveries that a stream reads at once
 
 
-async def find(server: Server, caller: Caller, delivery_id: str) -> Delivery | None:
+async def find(server: Server, caller: Caller, delivery_id: str, *, selected: Selected = ALL) -> Row | None:
     """None when there is no such delivery, or it is not the caller's to see."""
     checks.identifier(delivery_id, "deliveryId")
-    async with server.database.read() as session:
-        return await deliveries.find(session, delivery_id, access.scope_of_id(caller))
+    return await deliveries.find_kept(server.database, delivery_id, access.scope_of_id(caller), selected)
 
 
 async def page(
@@ -36,7 +36,8 @@ async def page(
     domain_id: str | None,
     window: Window,
     asking: Asking = NOTHING,
-) -> Listing[Delivery]:
+    selected: Selected = ALL,
+) -> Listing[Row]:
     """The deliveries that the caller may see, newest first."""
     scope = access.scope(caller, domain_id)
     check(wanted)
@@ -47,9 +48,10 @@ async def page(
         fields.DELIVERY,
         order=deliveries.order,
         page=lambda session, question, order, bounds: deliveries.page(
-            session, scope, replace(wanted, question=question), bounds, order=order
+            session, scope, replace(wanted, question=question), bounds, order=order, selected=selected
         ),
         count=lambda session, question: deliveries.count(session, scope, replace(wanted, question=question)),
+        kept=lambda _order, bounds: deliveries.page_kept(server.database, scope, wanted, bounds, selected=selected),
     )
 
 
@@ -61,7 +63,7 @@ async def attempts(server: Server, delivery_ids: Collection[str]) -> dict[str, l
 
 async def updated(
     server: Server, caller: Caller, wanted: Filter, *, domain_id: str | None
-) -> AsyncGenerator[Delivery, None]:
+) -> AsyncGenerator[Row, None]:
     """The deliveries that the caller may see, as each is made or changes: as it is when it is read, so that states
     which pass quickly may be left out, and what is left of them may come twice.
 
@@ -84,7 +86,7 @@ async def _changed(watch: DeliveryWatch) -> list[str]:
         raise Unavailable("Changes of deliveries were missed: list them, and subscribe anew.") from error
 
 
-async def _read(server: Server, scope: Scope, wanted: Filter, changed: Sequence[str]) -> list[Delivery]:
+async def _read(server: Server, scope: Scope, wanted: Filter, changed: Sequence[str]) -> list[Row]:
     """Those of the changed deliveries that are wanted, in the order of their change."""
     among = [each for each in changed if wanted.delivery_ids is None or each in wanted.delivery_ids]
     if not among:

@@ -11,10 +11,10 @@ from dispatch.planner import DispatchDecision
 from resolvers import fanout, notifications
 from resolvers.access import Caller
 from resolvers.context import Server
-from resolvers.fanout import Plan
+from resolvers.fanout import Audience, Choice, Plan
 from resolvers.notifications import Creation
 from storage import inboxes, routing
-from storage.models import Content
+from storage.contents import NewContent
 
 MAX_USERS = 100  # whose channels are told about, of a create that reaches more
 
@@ -28,30 +28,31 @@ async def explain(server: Server, caller: Caller, creation: Creation) -> list[Di
     return [decision for _, decision in plan]
 
 
-async def _for_user(session: AsyncSession, content: Content, now: datetime) -> Plan:
+async def _for_user(session: AsyncSession, content: NewContent, now: datetime) -> Plan:
     return await _for_users(session, content, [content.resource_id or ""], now)
 
 
-async def _for_project(session: AsyncSession, content: Content, now: datetime) -> Plan:
-    routes = await routing.of_project(session, content.domain_id, content.resource_id or "")
-    plan = await fanout.plan(session, content, routes, now)
+async def _for_project(session: AsyncSession, content: NewContent, now: datetime) -> Plan:
+    project_id = content.resource_id or ""
+    routes = await routing.of_projects(session, content.domain_id, [project_id])
+    [plan] = await fanout.plan(session, [Choice(content, now, routes.get(project_id, ()))])
     users = fanout.users_behind(plan)[:MAX_USERS]
     return [*plan, *await _for_users(session, content, users, now, beside=plan)]
 
 
-async def _for_domain(session: AsyncSession, content: Content, now: datetime) -> Plan:
+async def _for_domain(session: AsyncSession, content: NewContent, now: datetime) -> Plan:
     users = await inboxes.known_users(session, content.domain_id, limit=MAX_USERS)
     return await _for_users(session, content, users, now)
 
 
 async def _for_users(
-    session: AsyncSession, content: Content, user_ids: Sequence[str], now: datetime, *, beside: Plan = ()
+    session: AsyncSession, content: NewContent, user_ids: Sequence[str], now: datetime, *, beside: Plan = ()
 ) -> Plan:
-    plans = await fanout.plan_users(session, content, user_ids, now, beside=beside)
+    [plans] = await fanout.plan_users(session, [Audience(content, now, user_ids, beside)])
     return [planned for plan in plans.values() for planned in plan]
 
 
-_PLAN_FOR: dict[str, Callable[[AsyncSession, Content, datetime], Awaitable[Plan]]] = {
+_PLAN_FOR: dict[str, Callable[[AsyncSession, NewContent, datetime], Awaitable[Plan]]] = {
     "identity.User": _for_user,
     "identity.Project": _for_project,
     "identity.Domain": _for_domain,

@@ -1,120 +1,136 @@
 """Reaching users: a row in each inbox, its change, and the deliveries of each user's own channels.
 
-A create reaches its first recipients in its own transaction. A larger crowd follows in chunks, each a transaction,
-driven by rows: after a crash the next chunk goes on where the last commit was.
+Many creates reach theirs in one transaction, with one statement for each kind of row. A create reaches its first
+recipients in its own transaction. A larger crowd follows in chunks, each a transaction, driven by rows: after a crash
+the next chunk goes on where the last commit was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple, cast
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch import planner
+from dispatch.hub import Changed
 from dispatch.planner import DispatchDecision
 from resolvers.context import Server
-from storage import changes, deliveries, fanouts, feeds, ids, inboxes, routing, usages
+from storage import changes, creations, deliveries, fanouts, feeds, ids, inboxes, routing, statements, usages
+from storage.changes import Addition
+from storage.contents import AnyContent
+from storage.creations import NewNotification, Place
+from storage.deliveries import NewDelivery
 from storage.inboxes import Owner
 from storage.models import (
     OPEN_STATES,
-    ChangeKind,
-    Content,
     Decision,
-    Delivery,
     DeliveryState,
     Fanout,
-    Inbox,
     InboxKind,
-    Notification,
     ProtocolType,
 )
 from storage.routing import Route
 
 Plan = Sequence[tuple[Route, DispatchDecision]]
 
-CHUNK = 100  # recipients of one transaction: more would hold SQLite's only writer for too long
+CHUNK = 100  # recipients of one create's own transaction: more would hold SQLite's only writer for too long
 
 
 @dataclass(frozen=True)
 class Saying:
-    """What every row of one create shares."""
+    """One content on its way into inboxes, and what the rows that it becomes share."""
 
-    content: Content
-    project_id: str | None
-    record_id: str | None  # the record whose children the users' rows are; None when one user is addressed
+    content: AnyContent
     created_by: str
     now: datetime
+    user_ids: Sequence[str] = ()
+    project_id: str | None = None
+    record_id: str | None = None  # the record whose children the users' rows are; None when one user is addressed
+    record_plan: Plan | None = None  # of the channels of a record that is made with them; None: none is made now
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What one transaction has added."""
+    """What a saying, or a transaction, has added. A record comes first."""
 
-    notifications: Sequence[Notification] = ()
+    notifications: Sequence[NewNotification] = ()
     heads: Mapping[Owner, int] = field(default_factory=dict)
-    deliveries: Sequence[Delivery] = ()
+    deliveries: Sequence[NewDelivery] = ()
 
 
-async def reach(
-    session: AsyncSession,
-    saying: Saying,
-    user_ids: Sequence[str],
-    *,
-    project_id: str | None = None,
-    beside: Plan = (),
-) -> Reached:
-    """Put one notification into each user's inbox, with the deliveries of the user's own channels.
+class Choice(NamedTuple):
+    """A content before the channels that it may go through; some were planned for the same create before."""
 
-    With a project, its record goes into its feed by the same statement, for the locks' order; it comes first. What
-    was planned for its channels is given as `beside`.
+    content: AnyContent
+    now: datetime
+    routes: Sequence[Route]
+    beside: Plan = ()
+
+
+class Audience(NamedTuple):
+    """A content before the own channels of users."""
+
+    content: AnyContent
+    now: datetime
+    user_ids: Sequence[str]
+    beside: Plan = ()
+
+
+async def reach(session: AsyncSession, sayings: Sequence[Saying], *, known: Collection[Owner] = ()) -> list[Reached]:
+    """Put one notification of each saying into each of its users' inboxes, with the deliveries of their own channels.
+
+    A new record of a project goes into the project's feed by the same statements, for the locks' order. Inboxes of
+    those `known` are made where they are missing.
     """
-    domain_id = saying.content.domain_id
-    owners = [inboxes.of_user(domain_id, user_id) for user_id in user_ids]
-    if project_id is not None:
-        owners.append(inboxes.of_project(domain_id, project_id))
-    plans = await plan_users(session, saying.content, user_ids, saying.now, beside=beside)
-    locked = await inboxes.add_one_to_each(session, owners)
-    rows = [_notification(saying, locked[owner]) for owner in sorted(owners)]
-    planned = [
-        delivery for row in rows if row.user_id is not None for delivery in deliver(row, plans.get(row.user_id, ()))
-    ]
-    session.add_all(rows)
-    for row in rows:
-        assert row.inbox is not None
-        changes.append(session, row.inbox, ChangeKind.ADDED, now=saying.now, notification_id=row.notification_id)
-    await session.flush()
-    await deliveries.enqueue(session, planned)
-    return Reached(rows, {owner: inbox.last_seq for owner, inbox in locked.items()}, planned)
-
-
-async def plan(
-    session: AsyncSession, content: Content, routes: Sequence[Route], now: datetime, *, beside: Plan = ()
-) -> Plan:
-    """What becomes of each of these channels, where `beside` was planned for the same create before."""
-    outside = {protocol.protocol_id for _, protocol in routes if protocol.protocol_type is ProtocolType.EXTERNAL}
-    remaining = await usages.remaining(session, outside, usages.day(now))
-    decisions = planner.plan(
-        topic=content.topic,
-        level=content.notification_level,
-        channels=routes,
-        now=now,
-        remaining=planner.left(remaining, beside),
+    plans = await plan_users(session, [_audience(saying) for saying in sayings])
+    numbers = Counter(owner for saying in sayings for owner in _owners(saying))
+    if known:
+        numbers.update(dict.fromkeys(await inboxes.missing(session, known), 0))
+    counted = await inboxes.add(session, numbers)
+    places = {owner: creations.places(inbox, numbers[owner]) for owner, inbox in counted.items()}
+    reached = [_reached(saying, plan, places) for saying, plan in zip(sayings, plans, strict=True)]
+    rows = [row for each in reached for row in each.notifications]
+    await statements.run_all(
+        session,
+        creations.inserting(rows),
+        changes.adding([*_additions(rows)]),
+        deliveries.enqueuing([delivery for each in reached for delivery in each.deliveries]),
     )
-    return list(zip(routes, decisions, strict=True))
+    return reached
 
 
-async def plan_users(
-    session: AsyncSession, content: Content, user_ids: Sequence[str], now: datetime, *, beside: Plan = ()
-) -> Mapping[str, Plan]:
-    """What becomes of each of these users' own channels, by user; users without one are not in it."""
-    routes = await routing.of_users(session, content.domain_id, user_ids)
-    theirs = [route for user_id in user_ids for route in routes.get(user_id, ())]
-    plans: dict[str, list[tuple[Route, DispatchDecision]]] = {}
-    for route, decision in await plan(session, content, theirs, now, beside=beside):
-        plans.setdefault(route[0].user_id or "", []).append((route, decision))
-    return plans
+def together(reached: Sequence[Reached]) -> Reached:
+    """What a whole transaction has added."""
+    return Reached(
+        [row for each in reached for row in each.notifications],
+        {owner: head for each in reached for owner, head in each.heads.items()},
+        [delivery for each in reached for delivery in each.deliveries],
+    )
+
+
+async def plan(session: AsyncSession, choices: Sequence[Choice]) -> list[Plan]:
+    """What becomes of each choice's channels."""
+    outside: dict[str, set[str]] = defaultdict(set)
+    for choice in choices:
+        outside[usages.day(choice.now)].update(
+            protocol.protocol_id for _, protocol in choice.routes if protocol.protocol_type is ProtocolType.EXTERNAL
+        )
+    remaining = {day: await usages.remaining(session, protocols, day) for day, protocols in outside.items()}
+    return [_plan(choice, remaining[usages.day(choice.now)]) for choice in choices]
+
+
+async def plan_users(session: AsyncSession, audiences: Sequence[Audience]) -> list[dict[str, Plan]]:
+    """What becomes of each user's own channels, for each audience by user; users without one are not in it."""
+    users: dict[str, set[str]] = defaultdict(set)
+    for audience in audiences:
+        users[audience.content.domain_id].update(audience.user_ids)
+    routes = {domain_id: await routing.of_users(session, domain_id, sorted(users[domain_id])) for domain_id in users}
+    plans = await plan(session, [_choice(audience, routes[audience.content.domain_id]) for audience in audiences])
+    return [_by_user(plan) for plan in plans]
 
 
 def users_behind(plan: Plan) -> list[str]:
@@ -143,17 +159,6 @@ def users_behind_later(plan: Plan) -> dict[datetime, list[str]]:
     return {opens_at: users for opens_at, users in later.items() if users}
 
 
-def deliver(notification: Notification, plan: Plan) -> list[Delivery]:
-    """Keep what was decided on the notification, and return the deliveries to enqueue."""
-    notification.decisions = [decision.to_json() for _, decision in plan]
-    return [
-        _delivery(notification, route, decision, decision.delivery_state, part)
-        for route, decision in plan
-        if route[1].protocol_type is ProtocolType.EXTERNAL and decision.delivery_state is not None
-        for part in range(route[0].part_count)
-    ]
-
-
 async def reach_next_chunk(server: Server) -> bool:
     """Reach the next recipients of some fan-out in progress; False when there is none."""
     now = server.clock()
@@ -175,7 +180,7 @@ async def announce(server: Server, reached: Reached) -> None:
     await announce_deliveries(server, reached.deliveries)
 
 
-async def announce_deliveries(server: Server, changed: Sequence[Delivery]) -> None:
+async def announce_deliveries(server: Server, changed: Sequence[Changed]) -> None:
     """The same, where nothing but deliveries has changed."""
     await server.hub.publish_deliveries(changed)
     if changed:
@@ -186,46 +191,112 @@ async def _continue(session: AsyncSession, fanout: Fanout, now: datetime) -> Rea
     user_ids = await fanouts.next_users(session, fanout, limit=CHUNK)
     saying = Saying(
         content=fanout.content,
-        project_id=fanout.project_id,
-        record_id=fanout.record_id,
         created_by=fanout.created_by,
         now=now,
+        user_ids=user_ids,
+        project_id=fanout.project_id,
+        record_id=fanout.record_id,
     )
-    reached = await reach(session, saying, user_ids)
+    [reached] = await reach(session, [saying])
     await fanouts.reached(session, fanout, user_ids)
     if len(user_ids) < CHUNK:
         await fanouts.finish(session, fanout)
     return reached
 
 
-def _feeds(rows: Sequence[Notification]) -> dict[Owner, int]:
+def _feeds(rows: Sequence[NewNotification]) -> dict[Owner, int]:
     """The feeds of the domains that these rows' records are in: how far they have come, the stream sees for itself."""
     return {inboxes.of_domain(row.domain_id): feeds.LAST for row in rows if row.user_id is None}
 
 
-def _notification(saying: Saying, inbox: Inbox) -> Notification:
-    is_record = inbox.kind is InboxKind.PROJECT
-    return Notification(
-        notification_id=saying.record_id if is_record and saying.record_id else ids.new(ids.NOTIFICATION),
-        domain_id=inbox.domain_id,
+def _audience(saying: Saying) -> Audience:
+    return Audience(saying.content, saying.now, saying.user_ids, saying.record_plan or ())
+
+
+def _choice(audience: Audience, routes: Mapping[str, Sequence[Route]]) -> Choice:
+    theirs = [route for user_id in audience.user_ids for route in routes.get(user_id, ())]
+    return Choice(audience.content, audience.now, theirs, audience.beside)
+
+
+def _plan(choice: Choice, remaining: Mapping[str, int]) -> Plan:
+    decisions = planner.plan(
+        topic=choice.content.topic,
+        level=choice.content.notification_level,
+        channels=choice.routes,
+        now=choice.now,
+        remaining=planner.left(remaining, choice.beside),
+    )
+    return list(zip(choice.routes, decisions, strict=True))
+
+
+def _by_user(plan: Plan) -> dict[str, Plan]:
+    plans: dict[str, list[tuple[Route, DispatchDecision]]] = {}
+    for route, decision in plan:
+        plans.setdefault(route[0].user_id or "", []).append((route, decision))
+    return cast(dict[str, Plan], plans)
+
+
+def _owners(saying: Saying) -> list[Owner]:
+    """Whose inboxes, or which project's feed, it goes into, in lock order."""
+    domain_id = saying.content.domain_id
+    users = [inboxes.of_user(domain_id, user_id) for user_id in sorted(saying.user_ids)]
+    if saying.project_id is None or saying.record_plan is None:
+        return users
+    return [inboxes.of_project(domain_id, saying.project_id), *users]
+
+
+def _reached(saying: Saying, plans: Mapping[str, Plan], places: Mapping[Owner, Iterator[Place]]) -> Reached:
+    rows, made, heads = [], [], {}
+    if saying.project_id is None and saying.record_plan is not None:
+        rows.append(_notification(saying, None, None, saying.record_plan))
+        made += _deliveries(rows[-1], saying.record_plan)
+    for owner in _owners(saying):
+        place = next(places[owner])
+        plan = plans.get(owner.owner_id, ()) if owner.kind is InboxKind.USER else saying.record_plan or ()
+        rows.append(_notification(saying, owner, place, plan))
+        made += _deliveries(rows[-1], plan)
+        heads[owner] = place.seq
+    return Reached(rows, heads, made)
+
+
+def _notification(saying: Saying, owner: Owner | None, place: Place | None, plan: Plan) -> NewNotification:
+    user_id = owner.owner_id if owner is not None and owner.kind is InboxKind.USER else None
+    return NewNotification(
+        notification_id=saying.record_id if user_id is None and saying.record_id else ids.new(ids.NOTIFICATION),
+        domain_id=saying.content.domain_id,
         content=saying.content,
-        inbox=inbox,
-        seq=inbox.last_seq,
-        feed_at=feeds.number() if is_record else None,
-        user_id=None if is_record else inbox.owner_id,
-        project_id=saying.project_id,
-        parent_notification_id=None if is_record else saying.record_id,
         created_by=saying.created_by,
         created_at=saying.now,
+        inbox=place,
+        user_id=user_id,
+        project_id=saying.project_id,
+        parent_notification_id=None if user_id is None else saying.record_id,
+        decisions=[decision.to_json() for _, decision in plan],
     )
 
 
+def _additions(rows: Sequence[NewNotification]) -> Iterator[Addition]:
+    for row in rows:
+        if row.inbox is not None:
+            inbox_id, _, seq, unread, unseen = row.inbox
+            yield Addition(inbox_id, seq, row.notification_id, unread, unseen, row.created_at)
+
+
+def _deliveries(notification: NewNotification, plan: Plan) -> list[NewDelivery]:
+    return [
+        _delivery(notification, route, decision, decision.delivery_state, part)
+        for route, decision in plan
+        if route[1].protocol_type is ProtocolType.EXTERNAL and decision.delivery_state is not None
+        for part in range(route[0].part_count)
+    ]
+
+
 def _delivery(
-    notification: Notification, route: Route, decision: DispatchDecision, state: DeliveryState, part: int
-) -> Delivery:
+    notification: NewNotification, route: Route, decision: DispatchDecision, state: DeliveryState, part: int
+) -> NewDelivery:
     channel, protocol = route
     now, is_open = notification.created_at, state in OPEN_STATES
-    return Delivery(
+    return NewDelivery(
         delivery_id=ids.new(ids.DELIVERY),
         domain_id=notification.domain_id,
         notification_id=notification.notification_id,

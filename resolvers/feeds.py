@@ -14,6 +14,8 @@ from resolvers import access, checks, cursors, domain_feed, inbox_log, streams
 from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.cursors import FeedCursor, StreamCursor
+from resolvers.events import Event
+from resolvers.logs import Tell
 from resolvers.streams import StreamFilter
 from storage import inboxes
 from storage.models import Notification
@@ -28,6 +30,12 @@ class FeedEvent:
     cursor: str
     notification: Notification  # a record
 
+    @classmethod
+    def from_event(cls, event: Event) -> FeedEvent:
+        """Of a project's log."""
+        assert event.notification is not None
+        return cls(cursors.for_stream(event.position), event.notification)
+
 
 async def watch(
     server: Server,
@@ -37,16 +45,16 @@ async def watch(
     domain_id: str | None,
     after: str | None,
     wanted: StreamFilter,
+    tell: Tell | None = None,
 ) -> AsyncGenerator[FeedEvent, None]:
     """The records of a project, or, without one, of the domain: those after the cursor, or from now on; then live.
 
-    Of a service, those that it made. Raises PermissionDenied, InvalidArgument, CursorExpired, and Unavailable when the
-    server stops.
+    Of a service, those that it made. Only a project's are told. Raises PermissionDenied, InvalidArgument,
+    CursorExpired, and Unavailable when the server stops.
     """
-    async with aclosing(_open(server, caller, project_id, domain_id, after, wanted)) as events:
+    async with aclosing(_open(server, caller, project_id, domain_id, after, wanted, tell)) as events:
         async for event in events:
-            if wanted.takes(event.notification):
-                yield event
+            yield event
 
 
 def _open(
@@ -56,6 +64,7 @@ def _open(
     domain_id: str | None,
     after: str | None,
     wanted: StreamFilter,
+    tell: Tell | None,
 ) -> AsyncGenerator[FeedEvent, None]:
     access.require(caller, access.SENDERS)
     domain = access.domain_of(caller, domain_id)
@@ -63,30 +72,42 @@ def _open(
     streams.check(wanted)
     if project_id is None:
         asked = None if after is None else cursors.feed_position(after, field="after")
-        return _of_domain(server, domain, scope, asked)
+        return _of_domain(server, domain, scope, asked, wanted)
     position = None if after is None else cursors.stream_position(after, field="after")
     project = checks.identifier(project_id, "projectId")
-    return _of_project(server, inboxes.of_project(domain, project), scope, position)
+    return _of_project(server, inboxes.of_project(domain, project), scope, position, wanted, tell)
 
 
 async def _of_project(
-    server: Server, owner: inboxes.Owner, scope: Scope, after: StreamCursor | None
+    server: Server,
+    owner: inboxes.Owner,
+    scope: Scope,
+    after: StreamCursor | None,
+    wanted: StreamFilter,
+    tell: Tell | None,
 ) -> AsyncGenerator[FeedEvent, None]:
     """A project has a change log, as an inbox has."""
-    with server.hub.watch(owner) as watch:
+
+    def wants(event: Event) -> bool:
+        record = event.notification
+        return record is not None and wanted.takes(record) and scope.created_by in (None, record.created_by)
+
+    with streams.listen(server, owner, wants=wants, tell=tell) as follower:
         position = await inbox_log.start(server, owner, after)
         while True:
-            batch = await inbox_log.read(server, owner, position, limit=streams.BATCH, scope=scope)
+            batch = follower.recent(position) or await inbox_log.read(
+                server, owner, position, limit=streams.BATCH, scope=scope
+            )
             for event in batch.events:
-                if event.notification is not None:
-                    yield FeedEvent(cursors.for_stream(event.position), event.notification)
-            if batch.position == position:
-                await streams.more(watch, position.seq)
+                if wants(event):
+                    yield FeedEvent.from_event(event)
             position = batch.position
+            if batch.is_last:
+                position = await follower.follow(batch)
 
 
 async def _of_domain(
-    server: Server, domain_id: str, scope: Scope, after: FeedCursor | None
+    server: Server, domain_id: str, scope: Scope, after: FeedCursor | None, wanted: StreamFilter
 ) -> AsyncGenerator[FeedEvent, None]:
     with server.hub.watch(inboxes.of_domain(domain_id)) as watch:
         position = await domain_feed.start(server, domain_id, after)
@@ -94,7 +115,8 @@ async def _of_domain(
         while True:
             batch = await domain_feed.read(server, scope, position, limit=streams.BATCH)
             for record in batch.records:
-                yield FeedEvent(batch.cursor(record), record)
+                if wanted.takes(record):
+                    yield FeedEvent(batch.cursor(record), record)
             position = batch.position
             if batch.is_full:
                 continue

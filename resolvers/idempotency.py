@@ -12,20 +12,19 @@ import orjson
 from resolvers import checks
 from resolvers.access import Caller
 from resolvers.context import Server
-from resolvers.errors import AlreadyExists
 from storage import idempotency
-from storage.models import IdempotencyKey
+from storage.idempotency import Claim
 
 KEPT = timedelta(hours=48)  # twice what callers are promised, so that no sweep cuts it short
 
 
 def claim_for(
     caller: Caller, operation: str, domain_id: str, key: str | None, body: Mapping[str, Any], now: datetime
-) -> IdempotencyKey | None:
-    """The row that a keyed call claims; None for a call without a key. Raises InvalidArgument."""
+) -> Claim | None:
+    """What a keyed call claims; None for a call without a key. Raises InvalidArgument."""
     if key is None:
         return None
-    return IdempotencyKey(
+    return Claim(
         domain_id=domain_id,
         caller=caller.user_id,
         operation=operation,
@@ -33,13 +32,6 @@ def claim_for(
         body_hash=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest(),
         created_at=now,
     )
-
-
-def first_answer(taken: IdempotencyKey, claim: IdempotencyKey) -> dict[str, Any]:
-    """What the key's first call answered. Raises AlreadyExists when that call asked for something else."""
-    if taken.body_hash != claim.body_hash:
-        raise AlreadyExists("This key was used for a call with another body.", field="idempotencyKey")
-    return taken.answer or {}
 
 
 async def sweep(server: Server) -> None:

@@ -5,76 +5,31 @@ An Added or Read of what no longer exists is left out; its removal is always tol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Sequence, Set
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import cursors
+from resolvers import cursors, events
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired
-from storage import changes, inboxes
+from resolvers.events import Batch, Event, EventKind, Standing, Stood
+from storage import changes, inboxes, lines
 from storage.inboxes import Owner
+from storage.lines import Line
 from storage.models import Change, ChangeKind, Inbox, Notification
 from storage.scope import Scope
 
 EVERYTHING = Scope(None)  # that is in the inbox
 
-
-class EventKind(StrEnum):
-    ADDED = "ADDED"
-    READ = "READ"
-    REMOVED = "REMOVED"
-    ALL_READ = "ALL_READ"
-    SEEN = "SEEN"
-    ALL_REMOVED = "ALL_REMOVED"
-    SYNCED = "SYNCED"  # nothing was missed up to here
-    RESET = "RESET"  # something was missed: read the inbox anew, and go on from here
-
-
 _KINDS = {kind: EventKind(kind.value) for kind in ChangeKind}
-
-
-@dataclass(frozen=True)
-class Event:
-    """One change of an inbox, with the counts after it. What its kind does not have is empty."""
-
-    kind: EventKind
-    position: StreamCursor
-    unread_count: int
-    unseen_count: int
-    origin_id: str | None = None
-    notification: Notification | None = None
-    notification_ids: Sequence[str] = ()
-    is_read: bool = False
-    up_to: StreamCursor = cursors.BEGINNING
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The next events of a log, where they leave it, and how it stood then."""
-
-    position: StreamCursor
-    events: Sequence[Event]
-    inbox: Inbox | None  # None for a user whom nobody has heard of
-
-    @property
-    def has_more(self) -> bool:
-        return self.inbox is not None and self.inbox.last_seq > self.position.seq
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the inbox stands as it leaves it: what comes later is announced to whoever watched before."""
-        return self.inbox is None or self.inbox.last_seq == self.position.seq
 
 
 async def start(server: Server, owner: Owner, after: StreamCursor | None) -> StreamCursor:
     """The position that a cursor names in this inbox; without one, its head. Raises InvalidArgument, CursorExpired."""
     async with server.database.read() as session:
         inbox = await inboxes.find(session, owner)
-    return head(inbox) if after is None else _at(inbox, cursors.seq_within(inbox, after, field="after"))
+    return events.head(inbox) if after is None else events.at(inbox, cursors.seq_within(inbox, after, field="after"))
 
 
 async def read(server: Server, owner: Owner, position: StreamCursor, *, limit: int, scope: Scope = EVERYTHING) -> Batch:
@@ -93,39 +48,55 @@ async def read(server: Server, owner: Owner, position: StreamCursor, *, limit: i
         following = log[0].seq if log else inbox.last_seq + 1
         if limit and following != position.seq + 1:
             raise CursorExpired("The log no longer reaches back to this cursor: read the inbox again.")
-        events = await _events(session, inbox, log, scope)
-        return Batch(_at(inbox, log[-1].seq) if log else position, events, inbox)
+        told = await _events(session, inbox, log, scope)
+        return Batch(events.at(inbox, log[-1].seq) if log else position, told, inbox)
+
+
+async def read_each(
+    server: Server, positions: Sequence[StreamCursor], *, limit: int
+) -> Callable[[StreamCursor], Batch | None]:
+    """Tells the next changes after each of these positions in as many inboxes, `limit` at most; one query for all.
+
+    Where nothing follows, or what does is none of the same log, there is no batch.
+    """
+    found = await lines.after(server.database, {each.inbox_id: each.seq for each in positions}, limit=limit)
+    existing: Set[str] = frozenset()
+    if marked := found.of_kind(ChangeKind.READ):
+        async with server.database.read() as session:
+            existing = await changes.existing_of(session, marked)
+
+    def batch(position: StreamCursor) -> Batch | None:
+        log = found.of(position.inbox_id)
+        return _batch(log, existing) if log and _follows(log, position) else None
+
+    return batch
 
 
 async def reset(server: Server, owner: Owner) -> Event:
     """What is told instead of events that the log no longer has."""
     async with server.database.read() as session:
-        return standing(EventKind.RESET, await inboxes.find(session, owner))
+        return events.standing(EventKind.RESET, await inboxes.find(session, owner))
 
 
-def standing(kind: EventKind, inbox: Inbox | None) -> Event:
-    """How an inbox stands at its head."""
-    if inbox is None:
-        return Event(kind, cursors.BEGINNING, 0, 0)
-    return Event(kind, head(inbox), inbox.unread_count, inbox.unseen_count)
+def _follows(log: Sequence[Line], position: StreamCursor) -> bool:
+    return log[0].seq == position.seq + 1 and log[0].generation == position.generation
 
 
-def head(inbox: Inbox | None) -> StreamCursor:
-    return _at(inbox, 0 if inbox is None else inbox.last_seq)
-
-
-def _at(inbox: Inbox | None, seq: int) -> StreamCursor:
-    return cursors.BEGINNING if inbox is None else StreamCursor(inbox.inbox_id, inbox.generation, seq)
+def _batch(log: Sequence[Line], existing: Set[str]) -> Batch:
+    last = log[-1]
+    inbox = Stood(last.inbox_id, last.generation, last.last_seq, last.unread_count, last.unseen_count)
+    told = (_event(inbox, line, line.added, existing) for line in log)
+    return Batch(events.at(inbox, last.seq), [event for event in told if event is not None], inbox)
 
 
 async def _events(session: AsyncSession, inbox: Inbox, log: Sequence[Change], scope: Scope) -> list[Event]:
     rows = await changes.notifications_of(session, log, scope)
     existing = await changes.existing_of(session, log)
-    events = (_event(inbox, change, rows.get(change.notification_id or ""), existing) for change in log)
-    return [event for event in events if event is not None]
+    told = (_event(inbox, change, rows.get(change.notification_id or ""), existing) for change in log)
+    return [event for event in told if event is not None]
 
 
-def _event(inbox: Inbox, change: Change, row: Notification | None, existing: set[str]) -> Event | None:
+def _event(inbox: Standing, change: Change | Line, row: Notification | None, existing: Set[str]) -> Event | None:
     ids = change.notification_ids or []
     if change.kind is ChangeKind.READ:
         ids = [notification_id for notification_id in ids if notification_id in existing]
@@ -133,12 +104,12 @@ def _event(inbox: Inbox, change: Change, row: Notification | None, existing: set
         return None
     return Event(
         kind=_KINDS[change.kind],
-        position=_at(inbox, change.seq),
+        position=events.at(inbox, change.seq),
         unread_count=change.unread_count,
         unseen_count=change.unseen_count,
         origin_id=change.origin_id,
         notification=row,
         notification_ids=ids,
         is_read=bool(change.is_read),
-        up_to=cursors.BEGINNING if change.up_to is None else _at(inbox, change.up_to),
+        up_to=cursors.BEGINNING if change.up_to is None else events.at(inbox, change.up_to),
     )

@@ -22,7 +22,9 @@ from storage import changes, contents, inboxes, notifications
 from storage.inboxes import Owner
 from storage.models import ChangeKind, Inbox, InboxKind, Notification
 from storage.scope import Scope
+from storage.selected import Row
 
+MARKED_BY = ("notification_id", "user_id", "is_read")  # what `to_mark` reads of a row
 MAX_USERS = 100  # whose inboxes one call may empty: it is one transaction
 
 
@@ -33,7 +35,11 @@ class InboxState:
     unread_count: int
     unseen_count: int
     total_count: int
-    cursor: str
+    position: StreamCursor
+
+    @property
+    def cursor(self) -> str:
+        return cursors.for_stream(self.position)
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,11 @@ class Changed:
     inbox: InboxState | None
 
 
-def state(inbox: Inbox | None) -> InboxState:
+def state(inbox: Inbox | Row | None) -> InboxState:
     if inbox is None:
-        return InboxState(0, 0, 0, cursors.for_stream(cursors.BEGINNING))
-    return InboxState(inbox.unread_count, inbox.unseen_count, inbox.total_count, cursor(inbox, inbox.last_seq))
+        return InboxState(0, 0, 0, cursors.BEGINNING)
+    head = StreamCursor(inbox.inbox_id, inbox.generation, inbox.last_seq)
+    return InboxState(inbox.unread_count, inbox.unseen_count, inbox.total_count, head)
 
 
 def cursor(inbox: Inbox, seq: int) -> str:
@@ -74,8 +81,7 @@ async def mine(server: Server, caller: Caller) -> InboxState | None:
 
 
 async def of(server: Server, owner: Owner) -> InboxState:
-    async with server.database.read() as session:
-        return state(await inboxes.find(session, owner))
+    return state(await inboxes.find_kept(server.database, owner))
 
 
 async def register(server: Server, caller: Caller, *, user_ids: Sequence[str], domain_id: str | None) -> int:
@@ -207,7 +213,7 @@ def heads_of(touched: Iterable[Inbox]) -> dict[Owner, int]:
     return {inboxes.owner(inbox): inbox.last_seq for inbox in touched}
 
 
-def to_mark(server: Server, caller: Caller, rows: Sequence[Notification], mark_read: bool | None) -> list[str]:
+def to_mark(server: Server, caller: Caller, rows: Sequence[Notification | Row], mark_read: bool | None) -> list[str]:
     """Which of the rows in an answer become read by it: a user's own ones, unless the call or the server says no."""
     wanted = server.mark_read_on_fetch if mark_read is None else mark_read
     if not wanted or caller.role is not Role.USER:

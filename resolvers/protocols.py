@@ -21,6 +21,7 @@ from storage import fields, ids, protocols
 from storage.models import JsonObject, Protocol, ProtocolType, ResourceState
 from storage.protocols import Filter
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected
 
 
 async def create(
@@ -162,12 +163,12 @@ async def verify(server: Server, caller: Caller, *, protocol_id: str) -> Verific
     return await plugins.verify(_plugin(server, protocol), protocol.options, _secret(server, protocol))
 
 
-async def find(server: Server, caller: Caller, protocol_id: str) -> Protocol | None:
+async def find(server: Server, caller: Caller, protocol_id: str, *, selected: Selected = ALL) -> Row | None:
     """The protocol, or None when there is none to see."""
     access.require(caller, access.ADMINS)
     checks.identifier(protocol_id, "protocolId")
     async with server.database.read() as session:
-        return await protocols.find(session, protocol_id, _scope_of(caller, protocol_id))
+        return await protocols.show(session, protocol_id, _scope_of(caller, protocol_id), selected)
 
 
 async def page(
@@ -178,7 +179,8 @@ async def page(
     window: Window,
     domain_id: str | None = None,
     asking: Asking = NOTHING,
-) -> Listing[Protocol]:
+    selected: Selected = ALL,
+) -> Listing[Row]:
     """The domain's protocols, newest first."""
     access.require(caller, access.ADMINS)
     domain = access.domain_of(caller, domain_id, field="filter.domainId")
@@ -192,14 +194,16 @@ async def page(
         fields.PROTOCOL,
         order=protocols.order,
         page=lambda session, question, _order, bounds: protocols.page(
-            session, domain, replace(wanted, question=question), bounds, sort=asking.sort
+            session, domain, replace(wanted, question=question), bounds, sort=asking.sort, selected=selected
         ),
         count=lambda session, question: protocols.count(session, domain, replace(wanted, question=question)),
     )
 
 
 async def _require(server: Server, caller: Caller, protocol_id: str) -> Protocol:
-    protocol = await find(server, caller, protocol_id)
+    checks.identifier(protocol_id, "protocolId")
+    async with server.database.read() as session:
+        protocol = await protocols.find(session, protocol_id, _scope_of(caller, protocol_id))
     if protocol is None:
         raise NotFound("There is no such protocol.", field="protocolId")
     return protocol

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import access, channel_data, checks, idempotency, notifications, once, records
+from resolvers import access, channel_data, checks, fanout, idempotency, notifications, once
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound
-from resolvers.fanout import Reached
+from resolvers.fanout import Reached, Saying
 from resolvers.once import Said
-from storage import deliveries, ids, protocols
+from storage import contents, deliveries, ids, protocols
+from storage.contents import NewContent
+from storage.creations import NewNotification
+from storage.deliveries import NewDelivery
+from storage.idempotency import Claim
 from storage.models import (
-    Content,
     Delivery,
-    IdempotencyKey,
     Notification,
     NotificationLevel,
     NotificationType,
@@ -56,7 +58,7 @@ async def push(server: Server, caller: Caller, wanted: Push) -> Pushed:
     domain_id = access.domain_of(caller, wanted.domain_id)
     _check(wanted)
     now = server.clock()
-    claim = idempotency.claim_for(caller, "pushNotification", domain_id, wanted.idempotency_key, asdict(wanted), now)
+    claim = idempotency.claim_for(caller, "pushNotification", domain_id, wanted.idempotency_key, vars(wanted), now)
     said = await once.said_before(server, claim)
     if said is None:
         said = await _send(server, caller, wanted, domain_id=domain_id, claim=claim, now=now)
@@ -75,26 +77,26 @@ def _check(wanted: Push) -> None:
 
 
 async def _send(
-    server: Server, caller: Caller, wanted: Push, *, domain_id: str, claim: IdempotencyKey | None, now: datetime
+    server: Server, caller: Caller, wanted: Push, *, domain_id: str, claim: Claim | None, now: datetime
 ) -> Said:
     # The plugin is asked before the transaction, never within it: it may take its time.
     protocol = await _pushable(server, Scope(domain_id), wanted.protocol_id)
     address = await channel_data.check(server, protocol, wanted.data)
 
     async def work(session: AsyncSession) -> tuple[Said, Reached]:
-        record = records.record(_content(wanted, domain_id), created_by=caller.user_id, now=now)
-        session.add(record)
-        await session.flush()
+        [content] = await contents.insert(session, [_content(wanted, domain_id)])
+        [reached] = await fanout.reach(session, [Saying(content, caller.user_id, now, record_plan=())])
+        [record] = reached.notifications
         sealed = server.vault.seal(wanted.data)
         made = [_delivery(record, protocol, sealed, address.destination, part) for part in range(address.part_count)]
         await deliveries.enqueue(session, made)
-        return Said(record, record.notification_id, 0, len(made)), Reached([record], deliveries=made)
+        return once.said(record, recipient_count=0, delivery_count=len(made)), replace(reached, deliveries=made)
 
     return await once.say(server, caller, work, claim=claim)
 
 
-def _content(wanted: Push, domain_id: str) -> Content:
-    return records.content(
+def _content(wanted: Push, domain_id: str) -> NewContent:
+    return NewContent(
         domain_id,
         DEFAULT_TOPIC if wanted.topic is None else wanted.topic,
         message=wanted.message,
@@ -116,13 +118,13 @@ async def _pushable(server: Server, scope: Scope, protocol_id: str) -> Protocol:
 
 
 def _delivery(
-    record: Notification, protocol: Protocol, sealed_data: bytes, destination: str | None, part: int
-) -> Delivery:
-    return Delivery(
+    record: NewNotification, protocol: Protocol, sealed_data: bytes, destination: str | None, part: int
+) -> NewDelivery:
+    return NewDelivery(
         delivery_id=ids.new(ids.DELIVERY),
         domain_id=record.domain_id,
         notification_id=record.notification_id,
-        content_id=record.content.content_id,
+        content_id=record.content_id,
         protocol_id=protocol.protocol_id,
         plugin_id=protocol.plugin_id or "",
         part=part,

@@ -15,8 +15,9 @@ from resolvers.context import Server
 from resolvers.errors import AlreadyExists, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
 from storage import fields, ids, protocols, quotas, usages
-from storage.models import NotificationUsage, ProtocolType, Quota
+from storage.models import ProtocolType, Quota
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected
 
 MAX_LIMIT = 2**31 - 1  # what the API's integers hold
 
@@ -75,12 +76,12 @@ async def delete(server: Server, caller: Caller, *, quota_id: str) -> str:
     return await transaction.write(server, caller, work)
 
 
-async def find(server: Server, caller: Caller, quota_id: str) -> Quota | None:
+async def find(server: Server, caller: Caller, quota_id: str, *, selected: Selected = ALL) -> Row | None:
     """The quota, or None when there is none to see."""
     access.require(caller, access.ADMINS)
     checks.identifier(quota_id, "quotaId")
     async with server.database.read() as session:
-        return await quotas.find(session, quota_id, access.scope_of_id(caller))
+        return await quotas.find(session, quota_id, access.scope_of_id(caller), selected)
 
 
 async def page(
@@ -91,7 +92,8 @@ async def page(
     window: Window,
     domain_id: str | None = None,
     asking: Asking = NOTHING,
-) -> Listing[Quota]:
+    selected: Selected = ALL,
+) -> Listing[Row]:
     """The domain's quotas, newest first."""
     access.require(caller, access.ADMINS)
     scope = access.scope(caller, domain_id)
@@ -103,7 +105,7 @@ async def page(
         fields.QUOTA,
         order=quotas.order,
         page=lambda session, question, order, bounds: quotas.page(
-            session, scope, replace(wanted, question=question), bounds, order=order
+            session, scope, replace(wanted, question=question), bounds, order=order, selected=selected
         ),
         count=lambda session, question: quotas.count(session, scope, replace(wanted, question=question)),
     )
@@ -117,7 +119,8 @@ async def page_usages(
     window: Window,
     domain_id: str | None = None,
     asking: Asking = NOTHING,
-) -> Listing[NotificationUsage]:
+    selected: Selected = ALL,
+) -> Listing[Row]:
     """What went through the domain's protocols, the latest day first."""
     access.require(caller, access.ADMINS)
     scope = access.scope(caller, domain_id)
@@ -130,7 +133,7 @@ async def page_usages(
         fields.NOTIFICATION_USAGE,
         order=usages.order,
         page=lambda session, question, order, bounds: usages.page(
-            session, scope, replace(wanted, question=question), bounds, order=order
+            session, scope, replace(wanted, question=question), bounds, order=order, selected=selected
         ),
         count=lambda session, question: usages.count(session, scope, replace(wanted, question=question)),
     )

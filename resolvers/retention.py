@@ -1,7 +1,7 @@
-"""What is kept for how long: change logs and, where the operator says so, notifications. Small batches, one at a time.
+"""What is kept for how long: change logs, ended deliveries and, where the operator says so, notifications.
 
-A log loses its beginning and never its middle, so a cursor before it is told that it has expired. A notification that
-goes is a change of its inbox like any other: locked, counted, logged and announced.
+Small batches, one at a time. A log loses its beginning and never its middle, so a cursor before it is told that it has
+expired. A notification that goes is a change of its inbox like any other: locked, counted, logged and announced.
 """
 
 from __future__ import annotations
@@ -21,21 +21,27 @@ from storage.scope import Scope
 
 CHANGES = 1_000  # that one transaction forgets
 NOTIFICATIONS = 100  # that one transaction deletes: it holds the locks of their inboxes
+DELIVERIES = 500  # that one transaction deletes, each from every index it is in
 
 
 @dataclass(frozen=True)
 class Keep:
-    """A log keeps what is younger than `log_age` of its latest `log_changes`; None keeps notifications for ever."""
+    """A log keeps what is younger than `log_age` of its latest `log_changes`; None keeps notifications for ever.
+
+    Deliveries go by the time they ended: an open one has none.
+    """
 
     log_age: timedelta = timedelta(days=30)
     log_changes: int = 10_000
     notification_age: timedelta | None = None
+    delivery_age: timedelta = timedelta(days=90)
 
 
 async def sweep(server: Server, keep: Keep) -> bool:
     """Let one batch of each go; whether there may be more."""
     pruned = await _prune(server, keep)
-    return await _remove(server, keep.notification_age) or pruned
+    removed = await _remove(server, keep.notification_age)
+    return await _forget(server, keep.delivery_age) or removed or pruned
 
 
 async def _prune(server: Server, keep: Keep) -> bool:
@@ -72,3 +78,9 @@ async def _remove(server: Server, age: timedelta | None) -> bool:
 
     await server.hub.publish(await server.database.write(work))
     return True
+
+
+async def _forget(server: Server, age: timedelta) -> bool:
+    before = server.clock() - age
+    work = partial(retention.forget_deliveries, before=before, limit=DELIVERIES)
+    return await server.database.write(work) == DELIVERIES

@@ -18,6 +18,10 @@ class ResolverSettings(BaseModel):
     notification_keep_days: int | None = Field(
         None, ge=1, le=36_500, description="How long notifications are kept; absent: until they are deleted."
     )
+    # Not less than three days: a push that is repeated with its key is answered with its delivery.
+    delivery_keep_days: int = Field(
+        90, ge=3, le=36_500, description="How long deliveries are kept after they ended, with their attempts."
+    )
     alert_resource: str | None = Field(
         None, description="Who is told of a project's channel that was disabled: `identity.Project:ops`, for example."
     )
@@ -39,4 +43,5 @@ class ResolverSettings(BaseModel):
             log_age=timedelta(days=self.log_keep_days),
             log_changes=self.log_keep_changes,
             notification_age=None if age is None else timedelta(days=age),
+            delivery_age=timedelta(days=self.delivery_keep_days),
         )

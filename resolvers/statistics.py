@@ -55,7 +55,7 @@ async def read(server: Server, caller: Caller, record: Record, query: Statistics
     scope = access.scope(caller, _domain(caller, every, reader.spelled))
     with asking.explained(question, reader.spelled):
         async with server.database.read(at_most=AT_MOST) as session:
-            return await statistics.read(session, record, scope, wanted, at_most=AT_MOST)
+            return await statistics.read(session, record, scope, wanted)
 
 
 def _wanted(query: StatisticsQuery, question: Question, reader: Reader) -> Wanted:

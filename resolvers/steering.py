@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch import planner
-from resolvers import access, checks, deliveries, fanout, records, transaction
+from resolvers import access, checks, deliveries, fanout, transaction
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound
-from resolvers.fanout import Reached
-from storage import deliveries as delivery_rows
-from storage import routing, states, steering
+from resolvers.fanout import Reached, Saying
+from storage import contents, routing, states, steering
+from storage.contents import NewContent
 from storage.deliveries import Filter
 from storage.models import Delivery, DeliveryState, JsonObject, ProtocolType, ResourceState
 from storage.routing import Route
@@ -37,17 +37,15 @@ async def try_channel(server: Server, caller: Caller, *, channel_id: str, messag
 
     async def work(session: AsyncSession) -> Reached:
         route = _usable(await routing.of_channel(session, channel_id, scope))
-        content = records.content(route[0].domain_id, TEST_TOPIC, message=_greeting(route) if given is None else given)
-        record = records.record(content, created_by=caller.user_id, now=now)
-        session.add(record)
-        await session.flush()
-        made = fanout.deliver(record, [(route, planner.send(*route))])
-        await delivery_rows.enqueue(session, made)
-        return Reached([record], deliveries=made)
+        said = NewContent(route[0].domain_id, TEST_TOPIC, message=_greeting(route) if given is None else given)
+        [content] = await contents.insert(session, [said])
+        plan = [(route, planner.send(*route))]
+        [reached] = await fanout.reach(session, [Saying(content, caller.user_id, now, record_plan=plan)])
+        return reached
 
     reached = await transaction.write(server, caller, work)
     await fanout.announce(server, reached)
-    return reached.deliveries[0]
+    return cast(Delivery, reached.deliveries[0])
 
 
 async def retry(server: Server, caller: Caller, *, delivery_id: str) -> Delivery:

@@ -1,22 +1,25 @@
 """Live streams: what an inbox's log says, from a position on, for as long as somebody listens.
 
-A stream reads the log and waits for the hub to say that there is more. The hub only wakes: nothing that it loses or
-repeats can make a stream lose its place.
+A stream reads its log up to the end, and follows it from there together with all others of this process. Its events
+are taken from it one by one, but for those that it could `tell` at once while it followed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from dispatch.hub import HubClosed, Watch
-from resolvers import access, checks, cursors, inbox_log, inboxes, paging
+from resolvers import access, checks, cursors, events, inbox_log, inboxes, paging
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, Unavailable
-from resolvers.inbox_log import Batch, Event, EventKind
+from resolvers.events import Event, EventKind
+from resolvers.logs import Follower, Tell
 from storage import feeds
 from storage import inboxes as inbox_rows
 from storage.inboxes import Owner
@@ -45,27 +48,27 @@ class StreamFilter:
 
 
 async def added(
-    server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter
+    server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter, tell: Tell | None = None
 ) -> AsyncGenerator[Notification, None]:
     """The caller's new notifications: those after the cursor, or from now on; then live, each once and in order.
 
     Raises InvalidArgument, CursorExpired, and Unavailable when the server stops.
     """
     owner, asked = _open(caller, after, wanted)
-    with server.hub.watch(owner) as watch:
+    with listen(server, owner, wants=lambda event: _is_new(event, wanted), tell=tell) as follower:
         position = await inbox_log.start(server, owner, asked)
         while True:
-            batch = await inbox_log.read(server, owner, position, limit=BATCH)
+            batch = follower.recent(position) or await inbox_log.read(server, owner, position, limit=BATCH)
             for event in batch.events:
                 if event.notification is not None and wanted.takes(event.notification):
                     yield event.notification
             position = batch.position
             if batch.is_last:
-                await more(watch, position.seq)
+                position = await follower.follow(batch)
 
 
 async def changed(
-    server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter
+    server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter, tell: Tell | None = None
 ) -> AsyncGenerator[Event, None]:
     """Every change of the caller's inbox: those after the cursor, or from now on; then live, each once and in order.
 
@@ -73,25 +76,26 @@ async def changed(
     Raises InvalidArgument, and Unavailable when the server stops.
     """
     owner, asked = _open(caller, after, wanted)
-    with server.hub.watch(owner) as watch:
-        position, is_told = None, False
+    with listen(server, owner, wants=lambda event: _is_taken(event, wanted), tell=tell) as follower:
+        position, due = None, 0.0
         while True:
             try:
                 position = await inbox_log.start(server, owner, asked) if position is None else position
-                batch = await inbox_log.read(server, owner, position, limit=BATCH)
+                batch = follower.recent(position) or await inbox_log.read(server, owner, position, limit=BATCH)
             except CursorExpired:
                 event = await inbox_log.reset(server, owner)
                 yield event
                 position = event.position
                 continue
-            for event in _taken(batch, wanted):
-                yield event
+            for event in batch.events:
+                if _is_taken(event, wanted):
+                    yield event
             position = batch.position
-            if not batch.is_last:
-                continue
-            if not is_told:
-                yield _synced(batch)
-            is_told = await _more_soon(watch, position)
+            if batch.is_last:
+                if due <= _now():
+                    yield events.standing(EventKind.SYNCED, batch.inbox)
+                    due = _now() + SYNC_EVERY_SECONDS
+                position = await follower.follow(batch, seconds=due - _now())
 
 
 async def page(
@@ -131,13 +135,25 @@ def _open(caller: Caller, after: str | None, wanted: StreamFilter) -> tuple[Owne
     return inboxes.own(caller), None if after is None else cursors.stream_position(after, field="after")
 
 
-def _taken(batch: Batch, wanted: StreamFilter) -> list[Event]:
+def listen(
+    server: Server, owner: Owner, *, wants: Callable[[Event], bool], tell: Tell | None
+) -> AbstractContextManager[Follower]:
+    """Follow a log together with the process's other streams."""
+    read = partial(inbox_log.read_each, server, limit=BATCH)
+    return server.logs.listen(server.hub, owner, read=read, wants=wants, tell=tell)
+
+
+def _is_new(event: Event, wanted: StreamFilter) -> bool:
+    return event.notification is not None and wanted.takes(event.notification)
+
+
+def _is_taken(event: Event, wanted: StreamFilter) -> bool:
     # What concerns no notification in particular, and removals, are always told.
-    return [event for event in batch.events if event.notification is None or wanted.takes(event.notification)]
+    return event.notification is None or wanted.takes(event.notification)
 
 
-def _synced(batch: Batch) -> Event:
-    return inbox_log.standing(EventKind.SYNCED, batch.inbox)
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def more(watch: Watch, seq: int) -> None:
@@ -146,13 +162,3 @@ async def more(watch: Watch, seq: int) -> None:
         await watch.beyond(seq)
     except HubClosed as error:
         raise Unavailable("The server is stopping: resume with the last cursor.") from error
-
-
-async def _more_soon(watch: Watch, position: StreamCursor) -> bool:
-    """Whether more came before it was time to tell how the inbox stands."""
-    try:
-        async with asyncio.timeout(SYNC_EVERY_SECONDS):
-            await more(watch, position.seq)
-    except TimeoutError:
-        return False
-    return True

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from types import NoneType
 
 from cross_web import HTTPException
-from starlette.requests import Request
-from strawberry.http import GraphQLRequestData
+from starlette.types import Message, Receive
 from strawberry.http.parse_content_type import parse_content_type
 
 from schema import limits
+from schema.asked import Asked
 from schema.negotiation import JSON
 
 READ_TIMEOUT_S = 30  # a megabyte takes that long at 280 kbit/s
 # A client that is still sending when it is answered sees a reset instead of the answer: so much is read and dropped.
 MAX_DRAINED_BYTES = 16 * limits.MAX_BODY_BYTES
+KEPT = 64  # different content types: there is little to say besides application/json
+MAX_KEPT_BYTES = 256  # of one
 
 
 class Refusal(HTTPException):
@@ -36,36 +39,71 @@ class Refusal(HTTPException):
 _LEFT_UNREAD = {"Connection": "close"}  # else the server goes on reading what nobody wants
 
 
-async def read(request: Request) -> bytes:
-    """The body. Raises Refusal, and starlette's ClientDisconnect."""
+class ClientLeft(Exception):
+    """There is nobody to answer."""
+
+
+async def read(receive: Receive) -> bytes:
+    """The body. Raises Refusal, ClientLeft."""
+    message = _come(receive)
+    if message is not None and _is_whole(message):
+        content: bytes = message.get("body", b"")
+        return content
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
-            return await _read(request)
+            return await _collected(message or await receive(), receive)
     except TimeoutError:
         raise Refusal(408, f"The body took more than {READ_TIMEOUT_S} seconds.", headers=_LEFT_UNREAD) from None
 
 
-async def _read(request: Request) -> bytes:
+def _come(receive: Receive) -> Message | None:
+    """What has come already; None if it has to be waited for. A time limit costs more than reading a body."""
+    receiving = receive().__await__()
+    try:
+        next(receiving)
+    except StopIteration as come:
+        message: Message = come.value
+        return message
+    receiving.close()
+    return None
+
+
+def _is_whole(message: Message) -> bool:
+    is_last = message["type"] == "http.request" and not message.get("more_body")
+    return is_last and len(message.get("body", b"")) <= limits.MAX_BODY_BYTES
+
+
+async def _collected(message: Message, receive: Receive) -> bytes:
     content, size = bytearray(), 0
-    async for chunk in request.stream():
+    while message["type"] == "http.request":
+        chunk = message.get("body", b"")
         size += len(chunk)
         if size <= limits.MAX_BODY_BYTES:
             content += chunk
-        elif size > MAX_DRAINED_BYTES:
+        if size > MAX_DRAINED_BYTES or not message.get("more_body"):
             break
+        message = await receive()
+    else:
+        raise ClientLeft
     if size > limits.MAX_BODY_BYTES:
         raise Refusal(413, f"The body is larger than {limits.MAX_BODY_BYTES} bytes.", headers=_LEFT_UNREAD)
     return bytes(content)
 
 
-def check_type(headers: Mapping[str, str]) -> None:
+def check_type(content_type: bytes, content_encoding: bytes) -> None:
     """Only application/json: no page can make a browser send that to another host without asking it first."""
-    media_type, parameters = parse_content_type(headers.get("content-type") or "")
-    charset = next((value for key, value in parameters.items() if key.lower() == "charset"), "utf-8")
-    if media_type.strip().lower() != JSON or charset.strip().lower() not in ("utf-8", "utf8"):
+    is_json = _is_json if len(content_type) <= MAX_KEPT_BYTES else _is_json.__wrapped__
+    if not is_json(content_type):
         raise Refusal(415, f"The body must be {JSON} in UTF-8.", headers={"Accept-Post": JSON})
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if content_encoding.strip().lower() != b"identity":
         raise Refusal(415, "The body must not be compressed.", headers={"Accept-Encoding": "identity"})
+
+
+@lru_cache(KEPT)
+def _is_json(content_type: bytes) -> bool:
+    media_type, parameters = parse_content_type(content_type.decode("latin-1"))
+    charset = next((value for key, value in parameters.items() if key.lower() == "charset"), "utf-8")
+    return media_type.strip().lower() == JSON and charset.strip().lower() in ("utf-8", "utf8")
 
 
 def parsed(content: bytes | str, what: str, *, field: str | None = None) -> object:
@@ -77,30 +115,34 @@ def parsed(content: bytes | str, what: str, *, field: str | None = None) -> obje
         raise Refusal(400, f"{what} is not JSON that can be read: {error}.", field=field) from None
 
 
-def parameters(given: Mapping[str, Any]) -> dict[str, object]:
+def parameters(given: Mapping[str, str]) -> dict[str, object]:
+    """Those of an address, as a body would hold them."""
     values = {key: parsed(given[key], key, field=key) for key in ("variables", "extensions") if given.get(key)}
-    return {"query": given.get("query"), "operationName": given.get("operationName"), **values}
+    return {**{key: given[key] for key in ("query", "operationName", "documentId") if key in given}, **values}
 
 
-def operation(data: object) -> GraphQLRequestData:
+def operation(data: object) -> Asked:
     if not isinstance(data, dict):
         raise Refusal(400, "A request is one JSON object; batches are not answered.")
-    for field, kind, is_required in _PARAMETERS:
-        value = data.get(field)
-        if not isinstance(value, kind) and (is_required or value is not None):
-            raise Refusal(400, f"{field} must be {_KINDS[kind]}.", field=field)
-    return GraphQLRequestData(
-        query=data["query"],
-        variables=data.get("variables"),
-        operation_name=data.get("operationName") or None,  # the specification: empty is as good as none
-        extensions=data.get("extensions"),
+    for field, kind, described in _PARAMETERS:
+        if not isinstance(data.get(field), kind):
+            raise Refusal(400, f"{field} must be {described}.", field=field)
+    asked = Asked(
+        data.get("query"),
+        data.get("variables"),
+        data.get("operationName") or None,  # the specification: empty is as good as none
+        data.get("extensions"),
+        data.get("documentId") or None,
     )
+    if asked.query is None and not asked.document_id and "persistedQuery" not in (asked.extensions or ()):
+        raise Refusal(400, "query must be a string.", field="query")
+    return asked
 
 
-_KINDS: dict[type, str] = {str: "a string", dict: "an object"}
-_PARAMETERS: tuple[tuple[str, type, bool], ...] = (
-    ("query", str, True),
-    ("operationName", str, False),
-    ("variables", dict, False),
-    ("extensions", dict, False),
+_PARAMETERS = (
+    ("query", (str, NoneType), "a string"),
+    ("operationName", (str, NoneType), "a string"),
+    ("variables", (dict, NoneType), "an object"),
+    ("extensions", (dict, NoneType), "an object"),
+    ("documentId", (str, NoneType), "a string"),
 )

@@ -6,7 +6,7 @@ for each operation of the socket. It must not know what is said over the socket.
 
 from __future__ import annotations
 
-from asyncio import TimerHandle
+from asyncio import Future, TimerHandle, get_running_loop
 from typing import Any
 
 import structlog
@@ -14,9 +14,67 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from schema.sockets import CloseCode
 
+PUSH = "tocsin.push"  # in the scope's extensions: sends a text at once, or says that it has to wait its turn
 LINGER_SECONDS = 4.0  # that a far side has to take the close frame, and to answer it
 
 log = structlog.get_logger()
+
+
+class Room:
+    """Whether there is room to write: asyncio.Event without the deque that each one has, of which few are ever used."""
+
+    __slots__ = ("_is_there", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_there = True
+        self._waiting: list[Future[None]] | None = None
+
+    def is_set(self) -> bool:
+        return self._is_there
+
+    def clear(self) -> None:
+        self._is_there = False
+
+    def set(self) -> None:
+        self._is_there = True
+        waiting, self._waiting = self._waiting, None
+        for one in waiting or ():
+            if not one.done():
+                one.set_result(None)
+
+    async def wait(self) -> None:
+        if not self._is_there:
+            self._waiting = self._waiting or []
+            one = get_running_loop().create_future()
+            self._waiting.append(one)
+            await one
+
+
+class Received:
+    """What has come and was not taken yet: asyncio.Queue for a single taker, without its three deques."""
+
+    __slots__ = ("_come", "_coming")
+
+    def __init__(self) -> None:
+        self._come: list[Any] = []
+        self._coming: Future[None] | None = None
+
+    def empty(self) -> bool:
+        return not self._come
+
+    def put_nowait(self, event: Any) -> None:
+        self._come.append(event)
+        if self._coming is not None and not self._coming.done():
+            self._coming.set_result(None)
+
+    async def get(self) -> Any:
+        while not self._come:
+            self._coming = get_running_loop().create_future()
+            try:
+                await self._coming
+            finally:
+                self._coming = None
+        return self._come.pop(0)
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
@@ -27,6 +85,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self.queue: Any = Received()
+        self.writable: Any = Room()
         self.close_timeout = LINGER_SECONDS
         self.slow_timer: TimerHandle | None = None
         self.abort_timer: TimerHandle | None = None
@@ -50,6 +110,15 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         while not self.writable.is_set():  # again, when another operation's message was first
             await self.writable.wait()
         await super().send(message)
+        if message["type"] == "websocket.accept":
+            del self.request, self.response  # nobody asks for them again
+
+    def push(self, text: bytes) -> bool:
+        """Send a text at once, without a frame's way through `websockets`; False where something waits already."""
+        if not self.writable.is_set() or self.close_sent or self.disconnected or self.transport.is_closing():
+            return False
+        self.transport.write(_head(len(text)) + text)
+        return True
 
     def handle_ping(self) -> None:
         if self.writable.is_set():
@@ -67,6 +136,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._let_go()
 
     async def run_asgi(self) -> None:
+        if not self.config.ws_per_message_deflate:  # which the far side may have asked for
+            self.scope["extensions"] = {**(self.scope.get("extensions") or {}), PUSH: {PUSH: self.push}}
         try:
             await super().run_asgi()
         finally:
@@ -102,3 +173,12 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         if self.slow_timer is not None:
             self.slow_timer.cancel()
             self.slow_timer = None
+
+
+def _head(length: int) -> bytes:
+    """Of a frame with a whole text, as servers send it: not masked (RFC 6455 5.2)."""
+    if length < 126:
+        return b"\x81%c" % length
+    if length < 1 << 16:
+        return b"\x81\x7e" + length.to_bytes(2)
+    return b"\x81\x7f" + length.to_bytes(8)

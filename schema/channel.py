@@ -14,17 +14,60 @@ from strawberry import ID, argument
 from dispatch import schedules
 from resolvers import channels
 from resolvers.paging import Window
-from schema import paging
+from schema import paging, selection
 from schema.asking import Query, asked
 from schema.context import Info
 from schema.deletion import DeletePayload
 from schema.enums import DayOfWeek, LevelMatch, NotificationLevel, OffHours, ResourceState
-from schema.node import Node, global_id
+from schema.node import Node
 from schema.paging import After, Connection, First
 from schema.scalars import JSON
+from schema.selection import Fields, Made, column, relay_id
 from storage import models
 from storage.channels import Filter, Kind
 from storage.secrets import MASK
+from storage.selected import Row
+
+
+def _data(row: Any) -> Any:
+    return MASK if row.data is None else row.data
+
+
+def _schedule(row: Any) -> Schedule | None:
+    return None if row.schedule is None else Schedule.from_json(row.schedule)
+
+
+_SHARED = {
+    "name": column("name"),
+    "state": column("state"),
+    "data": Made(("data",), _data),
+    "topics": column("topics"),
+    "schedule": Made(("schedule",), _schedule),
+    "tags": column("tags"),
+    "protocol_id": column("protocol_id"),
+    "domain_id": column("domain_id"),
+    "created_at": column("created_at"),
+}
+
+PROJECT_CHANNEL = Fields(
+    {
+        "id": relay_id("ProjectChannel", "channel_id"),
+        "project_channel_id": column("channel_id"),
+        "notification_level": column("notification_level"),
+        "level_match": column("level_match"),
+        "project_id": column("project_id"),
+        **_SHARED,
+    }
+)
+
+USER_CHANNEL = Fields(
+    {
+        "id": relay_id("UserChannel", "channel_id"),
+        "user_channel_id": column("channel_id"),
+        "user_id": column("user_id"),
+        **_SHARED,
+    }
+)
 
 
 @strawberry.type(description="When a channel is open. A window belongs to the day on which it starts.")
@@ -92,18 +135,8 @@ class ProjectChannel(_Channel):
     project_id: ID = strawberry.field(description="Whose channel it is.")
 
     @classmethod
-    def from_row(cls, row: models.Channel) -> ProjectChannel:
-        assert row.notification_level
-        assert row.level_match
-        assert row.project_id
-        return cls(
-            id=global_id("ProjectChannel", row.channel_id),
-            project_channel_id=ID(row.channel_id),
-            notification_level=row.notification_level,
-            level_match=row.level_match,
-            project_id=ID(row.project_id),
-            **_shared(row),
-        )
+    def from_row(cls, row: models.Channel | Row) -> ProjectChannel:
+        return PROJECT_CHANNEL.instance(cls, row)
 
 
 @strawberry.type(description="Where a user's notifications are sent to, beside the inbox.")
@@ -112,28 +145,8 @@ class UserChannel(_Channel):
     user_id: ID = strawberry.field(description="Whose channel it is.")
 
     @classmethod
-    def from_row(cls, row: models.Channel) -> UserChannel:
-        assert row.user_id
-        return cls(
-            id=global_id("UserChannel", row.channel_id),
-            user_channel_id=ID(row.channel_id),
-            user_id=ID(row.user_id),
-            **_shared(row),
-        )
-
-
-def _shared(row: models.Channel) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "state": row.state,
-        "data": MASK if row.data is None else row.data,
-        "topics": row.topics,
-        "schedule": None if row.schedule is None else Schedule.from_json(row.schedule),
-        "tags": row.tags,
-        "protocol_id": row.protocol_id,
-        "domain_id": row.domain_id,
-        "created_at": row.created_at,
-    }
+    def from_row(cls, row: models.Channel | Row) -> UserChannel:
+        return USER_CHANNEL.instance(cls, row)
 
 
 @strawberry.type(description="The project channel after the change.")
@@ -273,7 +286,10 @@ Topics = Annotated[
 class ChannelQuery:
     @strawberry.field(description="One project channel; null when there is none to see. Administrators only.")
     async def project_channel(self, info: Info, project_channel_id: ChannelId) -> ProjectChannel | None:
-        row = await channels.find(info.context.server, info.context.caller, Kind.PROJECT, project_channel_id)
+        selected = selection.of_one(info, PROJECT_CHANNEL)
+        row = await channels.find(
+            info.context.server, info.context.caller, Kind.PROJECT, project_channel_id, selected=selected
+        )
         return None if row is None else ProjectChannel.from_row(row)
 
     @strawberry.field(description="A domain's project channels, newest first. Administrators only.")
@@ -285,7 +301,7 @@ class ChannelQuery:
         first: First = None,
         after: After = None,
     ) -> Connection[ProjectChannel]:
-        wanted = filter or ProjectChannelFilter()
+        wanted, selected = filter or ProjectChannelFilter(), selection.of_connection(info, PROJECT_CHANNEL)
         listing = await channels.page(
             info.context.server,
             info.context.caller,
@@ -294,12 +310,16 @@ class ChannelQuery:
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
             asking=asked(query),
+            selected=selected,
         )
-        return Connection(**paging.connection(listing, ProjectChannel.from_row))
+        return Connection(**paging.connection(listing, ProjectChannel.from_row, selected))
 
     @strawberry.field(description="One user channel; null when there is none to see.")
     async def user_channel(self, info: Info, user_channel_id: ChannelId) -> UserChannel | None:
-        row = await channels.find(info.context.server, info.context.caller, Kind.USER, user_channel_id)
+        selected = selection.of_one(info, USER_CHANNEL)
+        row = await channels.find(
+            info.context.server, info.context.caller, Kind.USER, user_channel_id, selected=selected
+        )
         return None if row is None else UserChannel.from_row(row)
 
     @strawberry.field(
@@ -313,7 +333,7 @@ class ChannelQuery:
         first: First = None,
         after: After = None,
     ) -> Connection[UserChannel]:
-        wanted = filter or UserChannelFilter()
+        wanted, selected = filter or UserChannelFilter(), selection.of_connection(info, USER_CHANNEL)
         listing = await channels.page(
             info.context.server,
             info.context.caller,
@@ -322,8 +342,9 @@ class ChannelQuery:
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
             asking=asked(query),
+            selected=selected,
         )
-        return Connection(**paging.connection(listing, UserChannel.from_row))
+        return Connection(**paging.connection(listing, UserChannel.from_row, selected))
 
 
 @strawberry.type

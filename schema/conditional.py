@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 
-from starlette.requests import Request
-from starlette.responses import Response
+from schema.answer import Answer
 
 TAG_BYTES = 16
 # Kept by the asking client alone, asked again each time, and never shown for another's token or another media type.
-HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept"}
+HEADERS = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Accept"))
 
-_TAG = re.compile(r'"[^"]*"')
+_TAG = re.compile(rb'"[^"]*"')
 
 
-def answer(request: Request, response: Response, *, is_whole: bool) -> Response:
-    """The response to a GET, with what a client needs to ask again; or, if it has that already, 304.
+def answer(if_none_match: bytes, given: Answer, *, is_whole: bool) -> Answer:
+    """The answer to a GET, with what a client needs to ask again; or, if it has that already, 304.
 
     One that is not whole, because something went wrong, is never what a client has.
     """
-    response.headers.update(HEADERS)
     if not is_whole:
-        return response
-    tag = f'"{hashlib.blake2b(response.body, digest_size=TAG_BYTES).hexdigest()}"'
-    if _has(request, tag):
-        return Response(status_code=304, headers={**HEADERS, "ETag": tag})
-    response.headers["ETag"] = tag
-    return response
+        return replace(given, headers=(*given.headers, *HEADERS))
+    tag = b'"%s"' % hashlib.blake2b(given.content, digest_size=TAG_BYTES).hexdigest().encode()
+    tagged = (*HEADERS, (b"etag", tag))
+    if _has(if_none_match, tag):
+        return Answer(304, tagged, b"")
+    return replace(given, headers=(*given.headers, *tagged))
 
 
-def _has(request: Request, tag: str) -> bool:
+def _has(if_none_match: bytes, tag: bytes) -> bool:
     """A tag that a proxy made weak names the same answer."""
-    given = ",".join(request.headers.getlist("if-none-match"))
-    return given.strip() == "*" or tag in _TAG.findall(given)
+    return if_none_match.strip() == b"*" or tag in _TAG.findall(if_none_match)

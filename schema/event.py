@@ -10,7 +10,8 @@ from strawberry import ID, argument
 
 from resolvers import cursors, streams
 from resolvers.cursors import StreamCursor
-from resolvers.inbox_log import Event, EventKind
+from resolvers.events import Event, EventKind
+from schema import live
 from schema.context import Info
 from schema.notification import Notification, StreamFilter
 from schema.scalars import Cursor
@@ -121,7 +122,11 @@ class EventSubscription:
         ] = None,
     ) -> AsyncGenerator[InboxEvent, None]:
         wanted = (filter or StreamFilter()).to_value()
-        async for event in streams.changed(info.context.server, info.context.caller, after=after, wanted=wanted):
+        events = streams.changed(
+            info.context.server, info.context.caller, after=after, wanted=wanted, tell=live.tell(info, _shown)
+        )
+        del info  # which holds all that the operation was opened with, for as long as the stream may last
+        async for event in events:
             yield _shown(event)
 
 

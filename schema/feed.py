@@ -9,6 +9,8 @@ import strawberry
 from strawberry import ID, argument
 
 from resolvers import feeds
+from resolvers.events import Event
+from schema import live
 from schema.context import Info
 from schema.notification import Notification, StreamFilter
 from schema.scalars import Cursor
@@ -49,6 +51,12 @@ class FeedSubscription:
             domain_id=domain_id,
             after=after,
             wanted=(filter or StreamFilter()).to_value(),
+            tell=live.tell(info, _shown),
         )
+        del info  # which holds all that the operation was opened with, for as long as the stream may last
         async for event in events:
             yield FeedEvent.from_value(event)
+
+
+def _shown(event: Event) -> FeedEvent:
+    return FeedEvent.from_value(feeds.FeedEvent.from_event(event))

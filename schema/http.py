@@ -13,14 +13,13 @@ from json import JSONDecodeError
 from typing import Any, Protocol
 
 import orjson
-import strawberry
 from graphql import GraphQLError
-from starlette.requests import ClientDisconnect, Request
+from starlette import requests
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import MissingQueryError
-from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, process_result
+from strawberry.http import GraphQLHTTPResponse, process_result
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.execution import ExecutionResult, PreExecutionError
@@ -28,9 +27,14 @@ from strawberry.types.graphql import OperationType
 
 from resolvers.access import User
 from resolvers.errors import Unauthenticated
-from schema import body, conditional, errors, limits, negotiation, sse, websocket
-from schema.body import Refusal
+from schema import answer, body, conditional, errors, limits, negotiation, request, sse, websocket
+from schema.answer import Answer
+from schema.asked import Asked
+from schema.body import ClientLeft, Refusal
+from schema.documents import PersistedQueryNotFound
+from schema.execution import Schema
 from schema.negotiation import EVENT_STREAM, GRAPHQL_RESPONSE, JSON
+from schema.request import Request
 from schema.sockets import NoRoom, Sockets
 from schema.sse import EventStream
 
@@ -72,15 +76,16 @@ class GraphQLApp(GraphQL[Context, None]):
     ws_max_size, and `schema.bounded_http`, which ends the streams when the server stops.
     """
 
+    schema: Schema
     websocket_adapter_class = websocket.Socket
     graphql_transport_ws_handler_class = websocket.Handler
 
     def __init__(
         self,
-        schema: strawberry.Schema,
+        schema: Schema,
         *,
         open_context: OpenContext,
-        ide: Callable[[Request], Response],
+        ide: Callable[[requests.Request], Response],
         allowed_origins: Sequence[str] = (),
         sockets: Sockets | None = None,
         ping_interval: float = PING_INTERVAL_S,
@@ -102,64 +107,73 @@ class GraphQLApp(GraphQL[Context, None]):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        request = Request(scope, receive)
-        if negotiation.is_for_a_browser(request):
-            await self.ide(request)(scope, receive, send)
+        asking = request.of(scope, receive)
+        if asking.method == Via.GET and _is_for_a_browser(asking):
+            await self.ide(requests.Request(scope, receive))(scope, receive, send)
             return
-        context = self._open(request)
+        context = self._open(asking)
         try:
-            response = await self._response(request, context)
-        except ClientDisconnect:
+            response = await self._response(asking, context)
+        except ClientLeft:
             return
         try:
             await response(scope, receive, send)
         except NoRoom as refusal:  # for an event stream
-            await self._no_room(request, refusal)(scope, receive, send)
+            await self._no_room(asking, refusal)(scope, receive, send)
         if context:
             await _answered(context)
 
-    def _open(self, request: Request) -> Context | None:
-        if request.method not in (Via.GET, Via.POST):
-            return None
-        return self.open_context(request.headers.get("authorization"), Via(request.method))
+    def _open(self, asking: Request) -> Context | None:
+        via = _METHODS.get(asking.method)
+        return None if via is None else self.open_context(asking.authorization, via)
 
     def open_socket(self, authorization: str | None) -> Context:
         return self.open_context(authorization, Via.WEBSOCKET)
 
-    async def _response(self, request: Request, context: Context | None) -> ASGIApp:
+    async def _response(self, asking: Request, context: Context | None) -> ASGIApp:
         try:
             if context is None:
                 raise Refusal(405, "GraphQL is asked by GET or POST.", headers={"Allow": "GET, POST"})
-            return await self._answer(request, context)
+            return await self._answer(asking, context)
         except Refusal as refusal:
             error = errors.invalid(refusal.reason, refusal.field)
-            return self._error(request, error, refusal.status_code, refusal.headers)
-        except ClientDisconnect:
+            return self._error(asking, error, refusal.status_code, refusal.headers)
+        except ClientLeft:
             raise
         except Exception as exception:
-            return self._error(request, errors.of(exception), 500, {})
+            return self._error(asking, errors.of(exception), 500, {})
 
-    async def _answer(self, request: Request, context: Context) -> ASGIApp:
-        media_type = negotiation.media_type(request)
+    async def _answer(self, asking: Request, context: Context) -> ASGIApp:
+        media_type = negotiation.accepted(asking.accept).media_type
         if media_type is None:
             raise Refusal(406, f"Answers are {GRAPHQL_RESPONSE}, {JSON} or {EVENT_STREAM}.")
-        asked = await _asked(request)
+        asked = await _asked(asking)
+        document = self.schema.documents.of(asked)
+        if isinstance(document, PreExecutionError):
+            return self._result(asking, media_type, document)
+        content = await document.planned(asked, context)
+        if content is not None:
+            return _whole(asking, media_type, content)
+        return await self._executed(asking, media_type, asked._replace(query=document.text), context)
+
+    async def _executed(self, asking: Request, media_type: str, asked: Asked, context: Context) -> ASGIApp:
         try:
-            result = await _run(self.schema.execute, asked, context, _ALLOWED[Via(request.method)])
+            result = await _run(self.schema.execute, asked, context, _ALLOWED[asking.method])
         except InvalidOperationTypeError as error:
-            if error.operation_type is OperationType.SUBSCRIPTION and negotiation.takes_events(request):
-                return await self._stream(request, asked, context)
+            takes_events = negotiation.accepted(asking.accept).takes_events
+            if error.operation_type is OperationType.SUBSCRIPTION and takes_events:
+                return await self._stream(asking, asked, context)
             result = PreExecutionError(None, [_not_here(error.operation_type)])
         except (CannotGetOperationTypeError, MissingQueryError) as error:
             result = PreExecutionError(None, [errors.of(error)])
-        return self._result(request, media_type, result)
+        return self._result(asking, media_type, result)
 
-    async def _stream(self, request: Request, asked: GraphQLRequestData, context: Context) -> ASGIApp:
+    async def _stream(self, asking: Request, asked: Asked, context: Context) -> ASGIApp:
         expires_at, now = context.expires_at, self.clock()
         if context.user is None or expires_at is None or expires_at <= now:
-            return sse.response(self._written(Unauthenticated("A subscription needs a valid bearer token.")))
-        if request.method == Via.GET:
-            await body.read(request)  # so that what is received next is the end
+            return sse.answer(self._written(Unauthenticated("A subscription needs a valid bearer token.")))
+        if asking.method == Via.GET:
+            await body.read(asking.receive)  # so that what is received next is the end
         return EventStream(
             await _run(self.schema.stream, asked, context, {OperationType.SUBSCRIPTION}),
             context,
@@ -170,33 +184,26 @@ class GraphQLApp(GraphQL[Context, None]):
             sockets=self.sockets,
         )
 
-    def _result(self, request: Request, media_type: str, result: ExecutionResult) -> Response:
-        content = self._written(result)
-        if media_type == EVENT_STREAM:
-            return sse.response(content)
+    def _result(self, asking: Request, media_type: str, result: ExecutionResult) -> Answer:
         status = 200
         if media_type == GRAPHQL_RESPONSE and _was_not_run(result):
-            codes = {(error.extensions or {})["code"] for error in result.errors or ()}
-            status = 500 if "INTERNAL" in codes else 400
-        response = Response(content, status, media_type=f"{media_type}; charset=utf-8")
-        if request.method == Via.GET:
-            return conditional.answer(request, response, is_whole=not result.errors)
-        return response
+            status = _status({(error.extensions or {})["code"] for error in result.errors or ()})
+        return _whole(asking, media_type, self._written(result), status, went_well=not result.errors)
 
     def _written(self, outcome: ExecutionResult | Exception) -> bytes:
         if isinstance(outcome, Exception):
             return self.encode_json({"errors": [errors.of(outcome).formatted]})
         return self.encode_json(_response_to(outcome))
 
-    def _no_room(self, request: Request, refusal: NoRoom) -> Response:
+    def _no_room(self, asking: Request, refusal: NoRoom) -> Answer:
         error = errors.coded(str(refusal), websocket.LIMITED)
-        return self._error(request, error, 429, {"Retry-After": str(COME_BACK_S)})
+        return self._error(asking, error, 429, {"Retry-After": str(COME_BACK_S)})
 
-    def _error(self, request: Request, error: GraphQLError, status: int, headers: Mapping[str, str]) -> Response:
-        accepted = negotiation.media_type(request)
+    def _error(self, asking: Request, error: GraphQLError, status: int, headers: Mapping[str, str]) -> Answer:
+        accepted = negotiation.accepted(asking.accept).media_type
         media_type = GRAPHQL_RESPONSE if accepted == GRAPHQL_RESPONSE else JSON
         content = self.encode_json({"errors": [error.formatted]})
-        return Response(content, status, dict(headers), f"{media_type}; charset=utf-8")
+        return answer.of(content, _CONTENT_TYPES[media_type], status, answer.raw(headers))
 
     async def get_context(self, request: Any, response: Any) -> Context | None:  # type: ignore[override]
         """None for a socket: its token comes with connection_init."""
@@ -223,16 +230,18 @@ async def _answered(context: Context) -> None:
         errors.record("after_answer_failed", error)
 
 
-async def _asked(request: Request) -> GraphQLRequestData:
-    if request.method == Via.GET:
-        return body.operation(body.parameters(request.query_params))
-    body.check_type(request.headers)
-    return body.operation(body.parsed(await body.read(request), "The body"))
+def _is_for_a_browser(asking: Request) -> bool:
+    return negotiation.accepted(asking.accept).prefers_pages and not _NAMING_A_DOCUMENT & asking.parameters.keys()
 
 
-async def _run(
-    how: Callable[..., Awaitable[Any]], asked: GraphQLRequestData, context: Context, allowed: Set[OperationType]
-) -> Any:
+async def _asked(asking: Request) -> Asked:
+    if asking.method == Via.GET:
+        return body.operation(body.parameters(asking.parameters))
+    body.check_type(asking.content_type, asking.content_encoding)
+    return body.operation(body.parsed(await body.read(asking.receive), "The body"))
+
+
+async def _run(how: Callable[..., Awaitable[Any]], asked: Asked, context: Context, allowed: Set[OperationType]) -> Any:
     """Raises CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError."""
     return await how(
         asked.query,
@@ -242,6 +251,15 @@ async def _run(
         allowed_operation_types=allowed,
         operation_extensions=asked.extensions,
     )
+
+
+def _whole(asking: Request, media_type: str, content: bytes, status: int = 200, *, went_well: bool = True) -> Answer:
+    if media_type == EVENT_STREAM:
+        return sse.answer(content)
+    given = answer.of(content, _CONTENT_TYPES[media_type], status)
+    if asking.method == Via.GET:
+        return conditional.answer(asking.if_none_match, given, is_whole=went_well)
+    return given
 
 
 def _response_to(result: ExecutionResult) -> GraphQLHTTPResponse:
@@ -255,7 +273,20 @@ def _was_not_run(result: ExecutionResult) -> bool:
     return bool(result.errors) and result.data is None and all(error.path is None for error in result.errors or ())
 
 
-_ALLOWED = {Via.GET: {OperationType.QUERY}, Via.POST: {OperationType.QUERY, OperationType.MUTATION}}
+def _status(codes: Set[str]) -> int:
+    """Of what was not run."""
+    if "INTERNAL" in codes:
+        return 500
+    return 200 if codes == {PersistedQueryNotFound.code} else 400  # its clients look into no other answer
+
+
+_METHODS: Mapping[str, Via] = {"GET": Via.GET, "POST": Via.POST}
+_ALLOWED: Mapping[str, Set[OperationType]] = {
+    Via.GET: {OperationType.QUERY},
+    Via.POST: {OperationType.QUERY, OperationType.MUTATION},
+}
+_CONTENT_TYPES = {media_type: f"{media_type}; charset=utf-8".encode() for media_type in (JSON, GRAPHQL_RESPONSE)}
+_NAMING_A_DOCUMENT = frozenset({"query", "documentId", "extensions"})
 
 
 def _not_here(operation_type: OperationType) -> GraphQLError:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
+from orjson import Fragment
 from strawberry import ID, Private, argument
 
 from dispatch import planner
 from resolvers import deliveries, inboxes, notifications, pushes, streams
 from resolvers.asking import NOTHING, Asking
 from resolvers.errors import Refused
+from resolvers.events import Event
 from resolvers.notifications import Creation
 from resolvers.once import Said
 from resolvers.pushes import Push
 from resolvers.streams import StreamFilter as StreamFilterValue
+from schema import live, selection
 from schema.asking import Query, asked
 from schema.context import Info
 from schema.delivery import Attempt, DeliveryFilter, DispatchDecision
@@ -32,13 +35,15 @@ from schema.enums import (
     OrderDirection,
 )
 from schema.inbox import Inbox
-from schema.node import Node, global_id
+from schema.node import Node
 from schema.paging import After, Before, Connection, First, Last, Window, connection
 from schema.scalars import JSON, Cursor
+from schema.selection import Fields, Made, column, relay_id
 from storage import inboxes as inbox_rows
 from storage import models
 from storage.deliveries import Filter as DeliveryRows
 from storage.notifications import Filter
+from storage.selected import Row
 
 MarkRead = Annotated[
     bool | None,
@@ -48,6 +53,61 @@ MarkRead = Annotated[
     ),
 ]
 HowMany = Annotated[int | None, argument(description="At most so many: 0 to 100; 20 when null.")]
+
+
+def _cursor(row: Any) -> str | None:
+    # A record's place in its project's feed is not a place in an inbox.
+    if row.user_id is None or row.inbox is None or row.seq is None:
+        return None
+    return inboxes.cursor(row.inbox, row.seq)
+
+
+def _decisions(row: Any) -> list[DispatchDecision]:
+    return [DispatchDecision.from_decision(planner.DispatchDecision.from_json(kept)) for kept in row.decisions]
+
+
+NOTIFICATION = Fields(
+    {
+        "id": relay_id("Notification", "notification_id"),
+        "notification_id": column("notification_id"),
+        "parent_notification_id": column("parent_notification_id"),
+        "topic": column("topic", within="content"),
+        "message": column("message", within="content", text=Fragment),
+        "notification_type": column("notification_type", within="content"),
+        "notification_level": column("notification_level", within="content"),
+        "is_read": column("is_read", text=bool),
+        "read_at": column("read_at"),
+        "user_id": column("user_id"),
+        "project_id": column("project_id"),
+        "domain_id": column("domain_id"),
+        "created_at": column("created_at"),
+        "cursor": Made(("user_id", "inbox_id", "generation", "seq"), _cursor, _cursor),
+        "decisions": Made(("decisions",), _decisions),
+        "deliveries": Made(("notification_id",)),
+    },
+    besides=frozenset(inboxes.MARKED_BY),
+)
+
+DELIVERY = Fields(
+    {
+        "id": relay_id("Delivery", "delivery_id"),
+        "delivery_id": column("delivery_id"),
+        "notification_id": column("notification_id"),
+        "channel_id": column("channel_id"),
+        "part": column("part"),
+        "protocol_id": column("protocol_id"),
+        "plugin_id": column("plugin_id"),
+        "state": column("state"),
+        "reason": column("reason"),
+        "detail": column("detail"),
+        "attempt_count": column("attempt_count"),
+        "next_attempt_at": column("next_attempt_at"),
+        "created_at": column("created_at"),
+        "finished_at": column("finished_at"),
+        "notification": Made(("notification_id",)),
+        "attempts": Made(("delivery_id",)),
+    }
+)
 
 
 @strawberry.type(description="One thing said to one recipient: a row in a user's inbox, or the record of a create.")
@@ -75,26 +135,8 @@ class Notification(Node):
         return await _deliveries(info, wanted, None, Window(first=first, after=after))
 
     @classmethod
-    def from_row(cls, row: models.Notification) -> Notification:
-        return cls(
-            id=global_id("Notification", row.notification_id),
-            notification_id=ID(row.notification_id),
-            parent_notification_id=_id(row.parent_notification_id),
-            topic=row.content.topic,
-            message=JSON(row.content.message),
-            notification_type=row.content.notification_type,
-            notification_level=row.content.notification_level,
-            is_read=row.is_read,
-            read_at=row.read_at,
-            user_id=_id(row.user_id),
-            project_id=_id(row.project_id),
-            domain_id=ID(row.domain_id),
-            created_at=row.created_at,
-            cursor=_cursor(row),
-            decisions=[
-                DispatchDecision.from_decision(planner.DispatchDecision.from_json(kept)) for kept in row.decisions
-            ],
-        )
+    def from_row(cls, row: models.Notification | Row) -> Notification:
+        return NOTIFICATION.instance(cls, row)
 
 
 @strawberry.type(description="A page of notifications.")
@@ -126,30 +168,16 @@ class Delivery(Node):
 
     @strawberry.field(description="What is delivered; null when it was deleted, or is not the caller's to see.")
     async def notification(self, info: Info) -> Notification | None:
-        return await _notification(info, self.notification_id)
+        row = await info.context.notifications.load(self.notification_id)
+        return None if row is None else Notification.from_row(row)
 
     @strawberry.field(description="Its attempts, oldest first.")
     async def attempts(self, info: Info) -> list[Attempt]:
         return [Attempt.from_row(row) for row in await info.context.attempts.load(self.delivery_id)]
 
     @classmethod
-    def from_row(cls, row: models.Delivery) -> Delivery:
-        return cls(
-            id=global_id("Delivery", row.delivery_id),
-            delivery_id=ID(row.delivery_id),
-            notification_id=ID(row.notification_id),
-            channel_id=_id(row.channel_id),
-            part=row.part,
-            protocol_id=ID(row.protocol_id),
-            plugin_id=ID(row.plugin_id),
-            state=row.state,
-            reason=row.reason,
-            detail=row.detail,
-            attempt_count=row.attempt_count,
-            next_attempt_at=row.next_attempt_at,
-            created_at=row.created_at,
-            finished_at=row.finished_at,
-        )
+    def from_row(cls, row: models.Delivery | Row) -> Delivery:
+        return DELIVERY.instance(cls, row)
 
 
 @strawberry.type(description="A page of deliveries, newest first.")
@@ -344,9 +372,10 @@ class NotificationQuery:
         notification_id: Annotated[ID, argument(description="Its id.")],
         mark_read: MarkRead = None,
     ) -> Notification | None:
-        row = await notifications.find(info.context.server, info.context.caller, notification_id)
+        selected = selection.of_one(info, NOTIFICATION)
+        row = await notifications.find(info.context.server, info.context.caller, notification_id, selected=selected)
         info.context.shown([row] if row else [], mark_read=mark_read)
-        return None if row is None else Notification.from_row(row)
+        return selection.found(row, selected, Notification.from_row)
 
     @strawberry.field(
         description="A user's own notifications, a service's own records, or an administrator's domain; newest first."
@@ -365,7 +394,7 @@ class NotificationQuery:
         before: Before = None,
         mark_read: MarkRead = None,
     ) -> NotificationConnection:
-        wanted = filter or NotificationFilter()
+        wanted, selected = filter or NotificationFilter(), selection.of_connection(info, NOTIFICATION)
         listing = await notifications.page(
             info.context.server,
             info.context.caller,
@@ -374,17 +403,19 @@ class NotificationQuery:
             order_by=[(order.field, order.direction) for order in order_by or []],
             window=Window(first=first, after=after, last=last, before=before),
             asking=asked(query),
+            selected=selected,
         )
         info.context.shown(listing.page.rows, mark_read=mark_read)
         owner = inboxes.scoped_to(info.context.caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
-        return NotificationConnection(**connection(listing, Notification.from_row), owner=owner)
+        return NotificationConnection(**connection(listing, Notification.from_row, selected), owner=owner)
 
     @strawberry.field(description="A delivery by its id; null when there is none that the caller may see.")
     async def delivery(
         self, info: Info, delivery_id: Annotated[ID, argument(description="Its id.")]
     ) -> Delivery | None:
-        row = await deliveries.find(info.context.server, info.context.caller, delivery_id)
-        return None if row is None else Delivery.from_row(row)
+        selected = selection.of_one(info, DELIVERY)
+        row = await deliveries.find(info.context.server, info.context.caller, delivery_id, selected=selected)
+        return selection.found(row, selected, Delivery.from_row)
 
     @strawberry.field(description="Deliveries that the caller may see, newest first.")
     async def deliveries(
@@ -447,30 +478,30 @@ class NotificationSubscription:
         filter: Annotated[StreamFilter | None, argument(description="Which ones; null: all.")] = None,
     ) -> AsyncGenerator[Notification, None]:
         wanted = (filter or StreamFilter()).to_value()
-        async for row in streams.added(info.context.server, info.context.caller, after=after, wanted=wanted):
+        rows = streams.added(
+            info.context.server, info.context.caller, after=after, wanted=wanted, tell=live.tell(info, _added)
+        )
+        del info  # which holds all that the operation was opened with, for as long as the stream may last
+        async for row in rows:
             yield Notification.from_row(row)
 
 
-async def _notification(info: Info, notification_id: str) -> Notification | None:
-    row = await notifications.find(info.context.server, info.context.caller, notification_id)
-    return None if row is None else Notification.from_row(row)
+def _added(event: Event) -> Notification:
+    assert event.notification is not None
+    return Notification.from_row(event.notification)
 
 
 async def _deliveries(
     info: Info, wanted: DeliveryRows, domain_id: str | None, window: Window, asking: Asking = NOTHING
 ) -> DeliveryConnection:
+    selected = selection.of_connection(info, DELIVERY)
     listing = await deliveries.page(
-        info.context.server, info.context.caller, wanted, domain_id=domain_id, window=window, asking=asking
+        info.context.server,
+        info.context.caller,
+        wanted,
+        domain_id=domain_id,
+        window=window,
+        asking=asking,
+        selected=selected,
     )
-    return DeliveryConnection(**connection(listing, Delivery.from_row))
-
-
-def _cursor(row: models.Notification) -> Cursor | None:
-    # A record's place in its project's feed is not a place in an inbox.
-    if row.user_id is None or row.inbox is None or row.seq is None:
-        return None
-    return Cursor(inboxes.cursor(row.inbox, row.seq))
-
-
-def _id(raw: str | None) -> ID | None:
-    return None if raw is None else ID(raw)
+    return DeliveryConnection(**connection(listing, Delivery.from_row, selected))

@@ -9,6 +9,7 @@ import strawberry
 
 from resolvers.paging import Listing, Window
 from schema.scalars import Cursor
+from storage.selected import ALL, Selected
 
 Node = TypeVar("Node")
 
@@ -46,17 +47,19 @@ class Connection(Generic[Node]):
         return await self.listing.count()
 
 
-def connection(listing: Listing[Any], node: Callable[[Any], Node]) -> dict[str, Any]:
-    """The arguments of a `Connection` of this listing, its rows mapped by `node`."""
+def connection(listing: Listing[Any], node: Callable[[Any], Node], selected: Selected = ALL) -> dict[str, Any]:
+    """The arguments of a `Connection` of this listing, its rows mapped by `node`. Cursors are there if selected."""
     rows = listing.page.rows
+    if selected.as_text:  # a plan reads them
+        return {"nodes": rows, "edges": (), "page_info": None, "listing": listing}
     nodes = [node(row) for row in rows]
-    cursors = [Cursor(listing.cursor(row)) for row in rows]
+    cursors: list[Any] = [Cursor(listing.cursor(row)) for row in rows] if selected.cursors else [None] * len(rows)
     return {
         "nodes": nodes,
         "edges": [Edge(node=node, cursor=cursor) for node, cursor in zip(nodes, cursors, strict=True)],
         "page_info": PageInfo(
-            has_next_page=listing.page.has_next,
-            has_previous_page=listing.page.has_previous,
+            has_next_page=listing.page.has_next,  # type: ignore[arg-type]  # not None where it is selected
+            has_previous_page=listing.page.has_previous,  # type: ignore[arg-type]
             start_cursor=cursors[0] if cursors else None,
             end_cursor=cursors[-1] if cursors else None,
         ),

@@ -1,7 +1,7 @@
-"""Compiles what an operation selects of an event into one function, for a stream asks the same of thousands of them.
+"""Compiles what an operation selects of a value into one function, for a stream asks the same of thousands of events.
 
 It knows how to read attributes, and nothing else: a selection with more to it is left to graphql-core, and so is every
-event that the function fails on. So the two never differ in what they answer.
+value that the function fails on. So the two never differ in what they answer. `schema.planned` builds on it.
 """
 
 from __future__ import annotations
@@ -9,20 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
+from weakref import WeakValueDictionary
 
+import orjson
 from graphql import (
     ExecutionResult,
+    FragmentDefinitionNode,
     GraphQLAbstractType,
     GraphQLLeafType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
+    GraphQLSchema,
+    OperationDefinitionNode,
     Undefined,
+    VariableNode,
+    Visitor,
     is_abstract_type,
     is_leaf_type,
+    visit,
 )
-from graphql.execution.collect_fields import CollectedFields, FieldDetails, collect_fields
+from graphql.execution.collect_fields import (
+    CollectedFields,
+    FieldDetails,
+    FragmentDetails,
+    collect_fields,
+    collect_subfields,
+)
+from graphql.execution.values import VariableValues
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
@@ -38,69 +53,150 @@ class Unknown(Exception):
 class Executor(StrawberryGraphQLCoreExecutionContext):
     """graphql-core's, but for the events of a subscription, wherever their selection can be compiled."""
 
-    _read: Read | None = None
+    _projection: Projection | None = None
     _is_compiled = False
 
-    def build_per_event_executor(self, payload: Any) -> Executor:
+    def compiled(self) -> Projection | None:
+        """What all of its events are read with; None where there is more to them."""
         if not self._is_compiled:
-            self._read, self._is_compiled = _compiled(self), True
+            fragments = {name: details.definition for name, details in self.fragments.items()}
+            self._projection = shared(self.schema, fragments, self.operation, self.variable_values)
+            self._is_compiled = True
+        return self._projection
+
+    def build_per_event_executor(self, payload: Any) -> Executor:
+        self.compiled()
         executor = super().build_per_event_executor(payload)
         assert isinstance(executor, Executor)
         return executor
 
     def execute_operation(self, serially: bool | None = None) -> Any:
-        if self._read is not None:
+        if self._projection is not None:
             try:
-                return ExecutionResult(self._read(self.root_value), None)
+                return ExecutionResult(self._projection.read(self.root_value), None)
             except Exception:  # graphql-core will say what is wrong with it, and where
                 return super().execute_operation(serially)
         return super().execute_operation(serially)
 
 
-def _compiled(executor: Executor) -> Read | None:
-    root = executor.schema.subscription_type
+class Projection:
+    """What is answered for the events of a subscription. Those that select the same share one."""
+
+    __slots__ = ("__weakref__", "_encoded", "_event", "read")
+
+    def __init__(self, read: Read) -> None:
+        self.read = read
+        self._event: object = None
+        self._encoded = b""
+
+    def encoded(self, event: object, value: Callable[[], object]) -> bytes:
+        """The answer for an event as JSON; `value` makes what is read of it. Raises what there is wrong with it."""
+        if self._event is not event:  # events come one by one, each to all who listen
+            self._encoded, self._event = orjson.dumps({"data": self.read(value())}), event
+        return self._encoded
+
+
+_in_use: WeakValueDictionary[tuple[object, ...], Projection] = WeakValueDictionary()
+
+
+def shared(
+    schema: GraphQLSchema,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    operation: OperationDefinitionNode,
+    variables: VariableValues,
+) -> Projection | None:
+    """The one for a subscription, for as long as it is in use; None where there is more to it."""
+    assert operation.loc
+    deciding = [(name, repr(variables.coerced.get(name))) for name in _deciding(fragments, operation)]
+    key = schema, operation.loc.source.body, operation.loc.start, *deciding
+    found = _in_use.get(key)
+    if found is None:
+        details = {name: FragmentDetails(fragment) for name, fragment in fragments.items()}
+        read = _compiled(Selection(schema, details, operation, variables))
+        if read is not None:
+            found = _in_use[key] = Projection(read)
+    return found
+
+
+class _Variables(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[str, None] = {}
+
+    def enter_variable(self, node: VariableNode, *_where: Any) -> None:
+        self.names[node.name.value] = None
+
+
+def _deciding(fragments: Mapping[str, FragmentDefinitionNode], operation: OperationDefinitionNode) -> Iterable[str]:
+    """The variables on which it depends what is selected: all, but for the arguments of the subscription itself."""
+    found = _Variables()
+    for node in operation.selection_set.selections:
+        for part in (*(node.directives or ()), getattr(node, "selection_set", None)):
+            if part is not None:
+                visit(part, found)
+    for fragment in fragments.values():
+        visit(fragment, found)
+    return found.names
+
+
+def _compiled(selection: Selection) -> Read | None:
+    """Of the one field that a subscription has, whose value the event is."""
+    root = selection.schema.subscription_type
     assert root
     try:
-        return _Compiler(executor).root(root)
+        [(key, details)] = selection.root(root).items()
+        read = selection.value(root.fields[details[0].node.name.value].type, details)
     except Unknown:
         return None
+    return lambda event: {key: read(event)}
 
 
-class _Compiler:
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+class Selection:
+    """What one operation selects, for these values of its variables: those that fields and fragments depend on."""
 
-    def root(self, type_: GraphQLObjectType) -> Read:
-        """Of the one field that a subscription has, whose value the event is."""
-        executor = self._executor
-        variables, operation = executor.variable_values, executor.operation
-        collected = collect_fields(executor.schema, executor.fragments, variables, type_, operation)
-        [(key, details)] = _fields(collected).items()
-        read = self._value(type_.fields[details[0].node.name.value].type, details)
-        return lambda event: {key: read(event)}
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        fragments: dict[str, FragmentDetails],
+        operation: OperationDefinitionNode,
+        variables: VariableValues,
+    ) -> None:
+        self.schema = schema
+        self._fragments = fragments
+        self._operation = operation
+        self._variables = variables
 
-    def _value(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> Read:
+    def root(self, type_: GraphQLObjectType) -> Mapping[str, list[FieldDetails]]:
+        """The fields of the operation itself, by their keys in the answer."""
+        return _fields(collect_fields(self.schema, self._fragments, self._variables, type_, self._operation))
+
+    def fields(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Mapping[str, list[FieldDetails]]:
+        """The fields of a value of this type, by their keys in the answer."""
+        collected = collect_subfields(self.schema, self._fragments, self._variables, self._operation, type_, details)
+        return _fields(collected)
+
+    def value(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> Read:
+        """Raises Unknown."""
         if isinstance(type_, GraphQLNonNull):
-            return _not_null(self._value(type_.of_type, details))
+            return _not_null(self.value(type_.of_type, details))
         if isinstance(type_, GraphQLList):
-            return _each(self._value(type_.of_type, details))
+            return _each(self.value(type_.of_type, details))
         if is_leaf_type(type_):
-            return _leaf(type_)
+            return leaf(type_)
         return _unless_null(self._abstract(type_, details) if is_abstract_type(type_) else self._object(type_, details))
 
     def _object(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> Read:
         assert isinstance(type_, GraphQLObjectType)
-        fields = _fields(self._executor.collect_subfields(type_, details))
-        reads = [(key, self._field(type_, group)) for key, group in fields.items()]
+        reads = [(key, self.field(type_, group)) for key, group in self.fields(type_, details).items()]
         return lambda value: {key: read(value) for key, read in reads}
 
     def _abstract(self, type_: GraphQLAbstractType, details: list[FieldDetails]) -> Read:
         """By the class of the value."""
-        possible = self._executor.schema.get_possible_types(type_)
+        possible = self.schema.get_possible_types(type_)
         reads = {each.extensions[BACKREF].origin: self._object(each, details) for each in possible}
         return lambda value: reads[type(value)](value)
 
-    def _field(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Read:
+    def field(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Read:
         name = details[0].node.name.value
         if name == "__typename":
             return lambda _value: type_.name
@@ -108,7 +204,7 @@ class _Compiler:
         definition = field.extensions.get(BACKREF)
         if definition is None or not definition.is_basic_field:
             raise Unknown
-        attribute, read = attrgetter(definition.python_name), self._value(field.type, details)
+        attribute, read = attrgetter(definition.python_name), self.value(field.type, details)
         return lambda value: read(attribute(value))
 
 
@@ -118,7 +214,8 @@ def _fields(collected: CollectedFields) -> Mapping[str, list[FieldDetails]]:
     return collected.grouped_field_set
 
 
-def _leaf(type_: GraphQLLeafType) -> Read:
+def leaf(type_: GraphQLLeafType) -> Read:
+    """As the type answers it. What is not null is not answered with null."""
     coerce = type_.coerce_output_value
 
     def read(value: Any) -> Any:

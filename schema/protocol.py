@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 from strawberry import ID, argument
@@ -12,17 +12,41 @@ from dispatch.plugins import Verification
 from resolvers import channel_data, plugins, protocols
 from resolvers.paging import Window
 from resolvers.plugins import InstalledPlugin
-from schema import paging
+from schema import paging, selection
 from schema.asking import Query, asked
 from schema.context import Info
 from schema.deletion import DeletePayload
 from schema.enums import ProtocolType, ResourceState
-from schema.node import Node, global_id
+from schema.node import Node
 from schema.paging import After, Connection, First
 from schema.scalars import JSON
+from schema.selection import Fields, Made, column, relay_id
 from storage import models
 from storage.protocols import Filter
 from storage.secrets import MASK
+from storage.selected import Row
+
+
+def _masked(row: Any) -> str | None:
+    return None if row.secret_data is None else MASK
+
+
+PROTOCOL = Fields(
+    {
+        "id": relay_id("Protocol", "protocol_id"),
+        "protocol_id": column("protocol_id"),
+        "name": column("name"),
+        "state": column("state"),
+        "protocol_type": column("protocol_type"),
+        "plugin_id": column("plugin_id"),
+        "options": column("options"),
+        "secret_data": Made(("secret_data",), _masked),
+        "data_schema": Made(("protocol_type", "plugin_id", "options")),
+        "tags": column("tags"),
+        "domain_id": column("domain_id"),
+        "created_at": column("created_at"),
+    }
+)
 
 
 @strawberry.type(description="The code that reaches one kind of external system.")
@@ -61,29 +85,17 @@ class Protocol(Node):
     created_at: datetime = strawberry.field(
         description="When it was made; of the INTERNAL one always 1970-01-01T00:00:00.000Z."
     )
-    row: strawberry.Private[models.Protocol]
 
     @strawberry.field(description="JSON Schema of its channels' data; null while its plugin cannot be asked.")
     async def data_schema(self, info: Info) -> JSON | None:
-        schema = await channel_data.schema(info.context.server, self.row)
+        schema = await channel_data.schema(
+            info.context.server, self.protocol_type, plugin_id=self.plugin_id, options=self.options
+        )
         return None if schema is None else JSON(schema)
 
     @classmethod
-    def from_row(cls, row: models.Protocol) -> Protocol:
-        return cls(
-            id=global_id("Protocol", row.protocol_id),
-            protocol_id=ID(row.protocol_id),
-            name=row.name,
-            state=row.state,
-            protocol_type=row.protocol_type,
-            plugin_id=None if row.plugin_id is None else ID(row.plugin_id),
-            options=JSON(row.options),
-            secret_data=None if row.secret_data is None else JSON(MASK),
-            tags=JSON(row.tags),
-            domain_id=ID(row.domain_id),
-            created_at=row.created_at,
-            row=row,
-        )
+    def from_row(cls, row: models.Protocol | Row) -> Protocol:
+        return PROTOCOL.instance(cls, row)
 
 
 @strawberry.type(description="The protocol after the change.")
@@ -173,7 +185,8 @@ class ProtocolQuery:
 
     @strawberry.field(description="One protocol; null when there is none to see. Administrators only.")
     async def protocol(self, info: Info, protocol_id: ProtocolId) -> Protocol | None:
-        row = await protocols.find(info.context.server, info.context.caller, protocol_id)
+        selected = selection.of_one(info, PROTOCOL)
+        row = await protocols.find(info.context.server, info.context.caller, protocol_id, selected=selected)
         return None if row is None else Protocol.from_row(row)
 
     @strawberry.field(
@@ -187,7 +200,7 @@ class ProtocolQuery:
         first: First = None,
         after: After = None,
     ) -> Connection[Protocol]:
-        wanted = filter or ProtocolFilter()
+        wanted, selected = filter or ProtocolFilter(), selection.of_connection(info, PROTOCOL)
         listing = await protocols.page(
             info.context.server,
             info.context.caller,
@@ -195,8 +208,9 @@ class ProtocolQuery:
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
             asking=asked(query),
+            selected=selected,
         )
-        return Connection(**paging.connection(listing, Protocol.from_row))
+        return Connection(**paging.connection(listing, Protocol.from_row, selected))
 
 
 @strawberry.type

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 
 import strawberry
 from strawberry import ID, argument
@@ -12,21 +12,22 @@ from resolvers import channels, deliveries, notifications, protocols, quotas
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, PermissionDenied
-from schema.channel import ChannelQuery, ProjectChannel, UserChannel
+from schema import selection
+from schema.channel import PROJECT_CHANNEL, USER_CHANNEL, ChannelQuery, ProjectChannel, UserChannel
 from schema.context import Info
 from schema.event import EventQuery
 from schema.inbox import InboxQuery
 from schema.node import Node, parse_global_id
-from schema.notification import Delivery, Notification, NotificationQuery
-from schema.protocol import Protocol, ProtocolQuery
-from schema.quota import Quota, QuotaQuery
+from schema.notification import DELIVERY, NOTIFICATION, Delivery, Notification, NotificationQuery
+from schema.protocol import PROTOCOL, Protocol, ProtocolQuery
+from schema.quota import QUOTA, Quota, QuotaQuery
+from schema.selection import Fields
 from schema.statistics import StatisticsQueries
 from schema.steering import SteeringQuery
 from schema.viewer import ViewerQuery
 from storage.channels import Kind
-from storage.models import Channel
+from storage.selected import Row, Selected
 
-Row = TypeVar("Row")
 Finder = Callable[[Info, str], Awaitable[Node | None]]
 
 
@@ -53,27 +54,28 @@ class Query(
             return None
 
 
-def _finder(find: Callable[[Server, Caller, str], Awaitable[Row | None]], show: Callable[[Row], Node]) -> Finder:
+def _finder(fields: Fields, find: Callable[..., Awaitable[Row | None]], type_: Any) -> Finder:
     async def found(info: Info, raw_id: str) -> Node | None:
-        row = await find(info.context.server, info.context.caller, raw_id)
-        return None if row is None else show(row)
+        selected = selection.of_one(info, fields, type_.__name__)
+        row = await find(info.context.server, info.context.caller, raw_id, selected=selected)
+        return None if row is None else type_.from_row(row)
 
     return found
 
 
-async def _project_channel(server: Server, caller: Caller, channel_id: str) -> Channel | None:
-    return await channels.find(server, caller, Kind.PROJECT, channel_id)
+async def _project_channel(server: Server, caller: Caller, channel_id: str, *, selected: Selected) -> Row | None:
+    return await channels.find(server, caller, Kind.PROJECT, channel_id, selected=selected)
 
 
-async def _user_channel(server: Server, caller: Caller, channel_id: str) -> Channel | None:
-    return await channels.find(server, caller, Kind.USER, channel_id)
+async def _user_channel(server: Server, caller: Caller, channel_id: str, *, selected: Selected) -> Row | None:
+    return await channels.find(server, caller, Kind.USER, channel_id, selected=selected)
 
 
 _FINDERS = {
-    "Notification": _finder(notifications.find, Notification.from_row),
-    "Delivery": _finder(deliveries.find, Delivery.from_row),
-    "Protocol": _finder(protocols.find, Protocol.from_row),
-    "ProjectChannel": _finder(_project_channel, ProjectChannel.from_row),
-    "UserChannel": _finder(_user_channel, UserChannel.from_row),
-    "Quota": _finder(quotas.find, Quota.from_row),
+    "Notification": _finder(NOTIFICATION, notifications.find, Notification),
+    "Delivery": _finder(DELIVERY, deliveries.find, Delivery),
+    "Protocol": _finder(PROTOCOL, protocols.find, Protocol),
+    "ProjectChannel": _finder(PROJECT_CHANNEL, _project_channel, ProjectChannel),
+    "UserChannel": _finder(USER_CHANNEL, _user_channel, UserChannel),
+    "Quota": _finder(QUOTA, quotas.find, Quota),
 }

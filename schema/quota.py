@@ -9,15 +9,40 @@ from strawberry import ID, Maybe, argument
 
 from resolvers import quotas
 from resolvers.paging import Window
-from schema import paging
+from schema import paging, selection
 from schema.asking import Query, asked
 from schema.context import Info
 from schema.deletion import DeletePayload
-from schema.node import Node, global_id
+from schema.node import Node
 from schema.paging import After, Connection, First
+from schema.selection import Fields, column, relay_id
 from storage import models
 from storage.quotas import Filter
+from storage.selected import Row
 from storage.usages import Filter as UsageRows
+
+QUOTA = Fields(
+    {
+        "id": relay_id("Quota", "quota_id"),
+        "quota_id": column("quota_id"),
+        "protocol_id": column("protocol_id"),
+        "day": column("day"),
+        "month": column("month"),
+        "domain_id": column("domain_id"),
+    }
+)
+
+NOTIFICATION_USAGE = Fields(
+    {
+        "protocol_id": column("protocol_id"),
+        "date": column("date"),
+        "usage_month": column("usage_month"),
+        "usage_date": column("usage_date"),
+        "count": column("count"),
+        "fail_count": column("fail_count"),
+        "domain_id": column("domain_id"),
+    }
+)
 
 
 @strawberry.type(description="How much may go through a protocol.")
@@ -29,21 +54,16 @@ class Quota(Node):
     domain_id: ID = strawberry.field(description="Its domain.")
 
     @classmethod
-    def from_row(cls, row: models.Quota) -> Quota:
-        return cls(
-            id=global_id("Quota", row.quota_id),
-            quota_id=ID(row.quota_id),
-            protocol_id=ID(row.protocol_id),
-            day=row.day,
-            month=row.month,
-            domain_id=ID(row.domain_id),
-        )
+    def from_row(cls, row: models.Quota | Row) -> Quota:
+        return QUOTA.instance(cls, row)
 
 
 @strawberry.type(description="What went through a protocol on one day.")
 class NotificationUsage:
     protocol_id: ID = strawberry.field(description="Which protocol; it may have been deleted since.")
     date: str = strawberry.field(description="The UTC day: 2026-01-31.")
+    usage_month: str = strawberry.field(description="The day's month, as the original has it: 2026-01.")
+    usage_date: str = strawberry.field(description="The day of the month, as the original has it: 31.")
     count: int = strawberry.field(
         description="Deliveries that count against the quota: each once, unless it ended before it was delivered."
     )
@@ -51,14 +71,8 @@ class NotificationUsage:
     domain_id: ID = strawberry.field(description="Its domain.")
 
     @classmethod
-    def from_row(cls, row: models.NotificationUsage) -> NotificationUsage:
-        return cls(
-            protocol_id=ID(row.protocol_id),
-            date=row.date,
-            count=row.count,
-            fail_count=row.fail_count,
-            domain_id=ID(row.domain_id),
-        )
+    def from_row(cls, row: Row) -> NotificationUsage:
+        return NOTIFICATION_USAGE.instance(cls, row)
 
 
 @strawberry.type(description="The quota after the change.")
@@ -128,7 +142,7 @@ class QuotaQuery:
         first: First = None,
         after: After = None,
     ) -> Connection[Quota]:
-        wanted = filter or QuotaFilter()
+        wanted, selected = filter or QuotaFilter(), selection.of_connection(info, QUOTA)
         listing = await quotas.page(
             info.context.server,
             info.context.caller,
@@ -136,8 +150,9 @@ class QuotaQuery:
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
             asking=asked(query),
+            selected=selected,
         )
-        return Connection(**paging.connection(listing, Quota.from_row))
+        return Connection(**paging.connection(listing, Quota.from_row, selected))
 
     @strawberry.field(
         description="What went through a domain's protocols, by day, the latest first. Administrators only."
@@ -150,7 +165,7 @@ class QuotaQuery:
         first: First = None,
         after: After = None,
     ) -> Connection[NotificationUsage]:
-        wanted = filter or UsageFilter()
+        wanted, selected = filter or UsageFilter(), selection.of_connection(info, NOTIFICATION_USAGE)
         listing = await quotas.page_usages(
             info.context.server,
             info.context.caller,
@@ -158,8 +173,9 @@ class QuotaQuery:
             window=Window(first=first, after=after),
             domain_id=wanted.domain_id,
             asking=asked(query),
+            selected=selected,
         )
-        return Connection(**paging.connection(listing, NotificationUsage.from_row))
+        return Connection(**paging.connection(listing, NotificationUsage.from_row, selected))
 
 
 @strawberry.type

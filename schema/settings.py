@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from schema import trusted as documents
+from schema.documents import Trusted
 from schema.sockets import Limits
 from storage.settings import COMMA_SEPARATED
+
+
+class TrustedDocuments(StrEnum):
+    OFF = "off"  # every document is run
+    ONLY = "only"  # no other is
 
 
 class SchemaSettings(BaseModel):
@@ -21,6 +30,36 @@ class SchemaSettings(BaseModel):
     socket_limit_per_user: int = Field(5_000, ge=1, description="Of these, one user's.")
     subscription_limit: int = Field(50_000, ge=1, description="Operations at a time over the sockets of one process.")
     subscription_limit_per_user: int = Field(10_000, ge=1, description="Of these, one user's.")
+
+    answers_kept_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=0,
+        description="Memory of one process for answers of lists whose inbox did not change; 0: none is kept.",
+    )
+
+    trusted_documents: TrustedDocuments = Field(
+        TrustedDocuments.OFF, description="`only`: nothing but the documents of TOCSIN_TRUSTED_DOCUMENTS_FILE is run."
+    )
+    trusted_documents_file: Path | None = Field(
+        None,
+        validate_default=True,
+        description="Documents known from the start: a JSON object of ids and documents, or Apollo's manifest.",
+    )
+
+    @field_validator("trusted_documents_file")
+    @classmethod
+    def _documents_to_trust(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None:
+            documents.read(value)
+        elif info.data.get("trusted_documents") is TrustedDocuments.ONLY:
+            raise ValueError("must name a file: only its documents are run")
+        return value
+
+    @property
+    def trusted(self) -> Trusted:
+        path = self.trusted_documents_file
+        listed = {} if path is None else documents.read(path)
+        return Trusted(listed, only=self.trusted_documents is TrustedDocuments.ONLY)
 
     @property
     def limits(self) -> Limits:

@@ -6,27 +6,27 @@ It must not look into an operation, nor decide who is answered this way: that is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Protocol
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from resolvers.access import User
 from resolvers.errors import Unauthenticated
+from schema.answer import Answer
 from schema.negotiation import EVENT_STREAM
 from schema.sockets import Sockets
 
 PING = b":\n\n"
 STOPPING = b": The server stops: come back, and resume.\n\n"
 COMPLETE = b"event: complete\ndata:\n\n"  # without a data field no browser would pass it on
-HEADERS = {
-    "Content-Type": f"{EVENT_STREAM}; charset=utf-8",
-    "Cache-Control": "no-store, no-transform",  # a proxy that compresses collects events
-    "X-Accel-Buffering": "no",  # and so does nginx
-}
+HEADERS = (
+    (b"content-type", f"{EVENT_STREAM}; charset=utf-8".encode()),
+    (b"cache-control", b"no-store, no-transform"),  # a proxy that compresses collects events
+    (b"x-accel-buffering", b"no"),  # and so does nginx
+)
 
 Results = AsyncGenerator[Any, None]
 Write = Callable[[Any], bytes]  # a result as JSON
@@ -39,9 +39,10 @@ class Bearer(Protocol):
     def expires_at(self) -> datetime | None: ...
 
 
-def response(*written: bytes) -> Response:
+def answer(*written: bytes) -> Answer:
     """The results of an operation that has come to its end."""
-    return Response(b"".join(map(_next, written)) + COMPLETE, headers=HEADERS)
+    content = b"".join(map(_next, written)) + COMPLETE
+    return Answer(200, (*HEADERS, (b"content-length", b"%d" % len(content))), content)
 
 
 def _next(written: bytes) -> bytes:
@@ -81,7 +82,7 @@ class EventStream:
             listening = asyncio.create_task(self._listen(receive))
             expiry = asyncio.get_running_loop().call_later(self._lifetime, self._refuse, "The token has expired.")
             try:
-                await send({"type": "http.response.start", "status": 200, "headers": _raw(HEADERS)})
+                await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 async with aclosing(self._events()) as events:
                     async for event in events:
                         await send({"type": "http.response.body", "body": event, "more_body": True})
@@ -135,7 +136,3 @@ class EventStream:
     def _end(self, last: bytes) -> None:
         if not self._last.done():
             self._last.set_result(last)
-
-
-def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -6,11 +6,13 @@ It must not look into an operation: what a query may ask for is `schema.limits`'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
+from graphql import GraphQLError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected
@@ -24,6 +26,8 @@ from strawberry.utils.aio import aclosing
 
 from resolvers.access import User
 from schema import errors
+from schema.asked import Asked
+from schema.bounded_socket import PUSH
 from schema.sockets import CloseCode, NoRoom
 
 MAX_MESSAGE_BYTES = 1024 * 1024  # as a request's body; uvicorn's ws_max_size closes with 1009 above it
@@ -90,6 +94,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         self.connection_init_received = True
         assert self.connection_init_timeout_task
         self.connection_init_timeout_task.cancel()
+        self.connection_init_timeout_task = None  # its end would be kept with all that led to it
         self.context = self.view.open_socket(self._authorization(message.get("payload") or {}))
         expires_at = self.context.expires_at
         if expires_at is None or expires_at <= self.view.clock():
@@ -129,17 +134,24 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         if user is None or id in self.operations:
             await super().handle_subscribe(message)  # which closes the socket
             return
+        document = self.view.schema.documents.of(_asked(message["payload"]))
+        if isinstance(document, PreExecutionError):
+            await self._refuse(id, document.errors or [])
+            return
+        message["payload"]["query"] = document.text
         try:
             self._make_room(user)
         except NoRoom as refusal:
-            error = errors.coded(str(refusal), LIMITED)
-            await self.send_message({"id": id, "type": "error", "payload": [error.formatted]})
+            await self._refuse(id, [errors.coded(str(refusal), LIMITED)])
             return
         await super().handle_subscribe(message)
         # Its place is free when it has ended, which may be some time after it was told to.
         task = self.operations[id].task
         assert task
         task.add_done_callback(lambda _: self.view.sockets.stop(user))
+
+    async def _refuse(self, id: str, found: Sequence[GraphQLError]) -> None:
+        await self.send_message({"id": id, "type": "error", "payload": [error.formatted for error in found]})
 
     def _make_room(self, user: User) -> None:
         if len(self.operations) >= MAX_OPERATIONS:
@@ -161,6 +173,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
             operation.query,
             variable_values=operation.variables,
             context_value=self.context,
+            root_value=_outlet(self.websocket, operation),
             operation_name=operation.operation_name or None,
         )
         async with aclosing(results):
@@ -176,6 +189,28 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
             self.expiry.cancel()
             self.view.sockets.leave(self.context.user, self)
         await super().shutdown()
+
+
+class Events:
+    """Where the live events of an operation go: as they are, between two messages of the socket."""
+
+    __slots__ = ("_head", "_operation", "_push", "_socket")
+
+    def __init__(self, socket: Socket, operation: Operation[Any, None], push: Callable[[bytes], bool]) -> None:
+        self._socket = socket
+        self._operation = operation
+        self._push = push
+        self._head = b'{"id":%b,"type":"next","payload":' % orjson.dumps(operation.id)
+
+    def push(self, payload: bytes) -> bool:
+        is_over = self._operation.completed or not self._socket.is_open
+        return not is_over and self._push(b"%b%b}" % (self._head, payload))
+
+
+def _outlet(socket: Socket, operation: Operation[Any, None]) -> Events | None:
+    """None where uvicorn's socket is none of ours."""
+    push = socket.ws.scope.get("extensions", {}).get(PUSH)
+    return None if push is None else Events(socket, operation, push[PUSH])
 
 
 def _is_the_end(result: ExecutionResult) -> bool:
@@ -208,13 +243,22 @@ def _id_fault(id: object) -> str | None:
 def _payload_fault(payload: object) -> str | None:
     if not isinstance(payload, dict):
         return "payload must be an object"
-    if not isinstance(payload.get("query"), str):
-        return "payload.query must be a string"
+    if not isinstance(payload.get("documentId"), str | None):
+        return "payload.documentId must be a string or null"
     if not isinstance(payload.get("operationName"), str | None):
         return "payload.operationName must be a string or null"
     if not _is_object(payload.get("variables")) or not _is_object(payload.get("extensions")):
         return "payload.variables and payload.extensions must be objects or null"
+    is_named = payload.get("documentId") or "persistedQuery" in (payload.get("extensions") or ())
+    if not isinstance(payload.get("query"), str | None if is_named else str):
+        return "payload.query must be a string"
     return None
+
+
+def _asked(payload: Mapping[str, Any]) -> Asked:
+    names = ("query", "variables", "operationName", "extensions", "documentId")
+    query, variables, operation_name, extensions, document_id = map(payload.get, names)
+    return Asked(query, variables, operation_name or None, extensions, document_id or None)
 
 
 def _is_object(value: object) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import sqlalchemy
 from sqlalchemy.orm import Bundle
@@ -12,8 +12,10 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import notifications
+from storage.lines import Line
 from storage.models import Change, ChangeKind, Content, Inbox, Notification
 from storage.scope import Scope
+from storage.statements import Batch, Insert
 
 # Streams read thousands of these. Plain rows, which have the same attributes, cost a third of what objects do that a
 # session would keep track of.
@@ -41,6 +43,26 @@ def append(session: AsyncSession, inbox: Inbox, kind: ChangeKind, *, now: dateti
     )
 
 
+class Addition(NamedTuple):
+    """The change that a new notification is, with the counts of its inbox after it."""
+
+    inbox_id: int
+    seq: int
+    notification_id: str
+    unread_count: int
+    unseen_count: int
+    changed_at: datetime
+    kind: ChangeKind = ChangeKind.ADDED
+
+
+_ADDITIONS = Insert(Change, Addition._fields)
+
+
+def adding(additions: Sequence[Addition]) -> Batch:
+    """Logs what was added, in inboxes whose locked rows already count it."""
+    return Batch(_ADDITIONS, additions)
+
+
 async def after(session: AsyncSession, inbox_id: int, seq: int, *, limit: int) -> Sequence[Change]:
     """The next changes after a sequence number, oldest first: plain rows with the attributes of a Change."""
     following = sqlalchemy.select(*_CHANGE).where(col(Change.inbox_id) == inbox_id, col(Change.seq) > seq)
@@ -59,7 +81,7 @@ async def notifications_of(session: AsyncSession, changes: Sequence[Change], sco
     return {row.notification_id: cast(Notification, row) for row in rows}
 
 
-async def existing_of(session: AsyncSession, changes: Sequence[Change]) -> set[str]:
+async def existing_of(session: AsyncSession, changes: Iterable[Change | Line]) -> set[str]:
     """Which of the notifications that these changes marked as read, or unread, still exist."""
     marked = {
         marked for change in changes if change.kind is ChangeKind.READ for marked in change.notification_ids or []

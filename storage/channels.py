@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from sqlalchemy import ColumnElement
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -18,6 +19,7 @@ from storage.models import Channel, NotificationLevel, ResourceState
 from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected, fetch, of_model
 from storage.sorting import Sort
 
 
@@ -28,6 +30,7 @@ class Kind(StrEnum):
     USER = ids.USER_CHANNEL
 
 
+_COLUMNS = of_model(Channel)
 FIELDS = {Kind.PROJECT: fields.PROJECT_CHANNEL, Kind.USER: fields.USER_CHANNEL}
 
 
@@ -55,13 +58,17 @@ async def create(session: AsyncSession, channel: Channel) -> None:
     await session.flush()
 
 
-async def find(session: AsyncSession, kind: Kind, channel_id: str, scope: Scope) -> Channel | None:
-    return (await session.exec(_one(kind, channel_id, scope))).first()
+async def find(
+    session: AsyncSession, kind: Kind, channel_id: str, scope: Scope, selected: Selected = ALL
+) -> Row | None:
+    found = await fetch(session, selected.of(Channel, _COLUMNS, _of(kind, channel_id, scope)))
+    return found[0] if found else None
 
 
 async def lock(session: AsyncSession, kind: Kind, channel_id: str, scope: Scope) -> Channel | None:
     """The channel, not to be changed by others until this transaction ends."""
-    return (await session.exec(_one(kind, channel_id, scope).with_for_update())).first()
+    statement = select(Channel).where(*_of(kind, channel_id, scope)).with_for_update()
+    return (await session.exec(statement)).first()
 
 
 def order(kind: Kind, sort: Sequence[Sort]) -> Order:
@@ -70,9 +77,17 @@ def order(kind: Kind, sort: Sequence[Sort]) -> Order:
 
 
 async def page(
-    session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = ORDER
-) -> Page[Channel]:
-    return await paging.read(session, matching(kind, scope, wanted), order, bounds)
+    session: AsyncSession,
+    kind: Kind,
+    scope: Scope,
+    wanted: Filter,
+    bounds: Bounds,
+    *,
+    order: Order = ORDER,
+    selected: Selected = ALL,
+) -> Page[Row]:
+    statement = selected.of(Channel, _COLUMNS, _conditions(kind, scope, wanted), order=order)
+    return await paging.read(session, statement, order, bounds, selected)
 
 
 async def count(session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter) -> int:
@@ -120,11 +135,15 @@ async def _set(session: AsyncSession, *where: Any, **values: Any) -> None:
     await session.exec(statement, execution_options={"synchronize_session": False})
 
 
-def _one(kind: Kind, channel_id: str, scope: Scope) -> SelectOfScalar[Channel]:
-    return _visible(kind, scope).where(col(Channel.channel_id) == channel_id)
-
-
 def matching(kind: Kind, scope: Scope, wanted: Filter) -> SelectOfScalar[Channel]:
+    return select(Channel).where(*_conditions(kind, scope, wanted))
+
+
+def _of(kind: Kind, channel_id: str, scope: Scope) -> list[ColumnElement[bool]]:
+    return [*_within(kind, scope), col(Channel.channel_id) == channel_id]
+
+
+def _conditions(kind: Kind, scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
     equals = (
         (Channel.channel_id, wanted.channel_id),
         (_owner(kind), wanted.owner_id),
@@ -134,16 +153,16 @@ def matching(kind: Kind, scope: Scope, wanted: Filter) -> SelectOfScalar[Channel
         (Channel.protocol_id, wanted.protocol_id),
     )
     conditions = [col(column) == value for column, value in equals if value is not None]
-    return _visible(kind, scope).where(*conditions, *operators.conditions(FIELDS[kind], wanted.question))
+    return [*_within(kind, scope), *conditions, *operators.conditions(FIELDS[kind], wanted.question)]
 
 
-def _visible(kind: Kind, scope: Scope) -> SelectOfScalar[Channel]:
-    statement = select(Channel).where(col(_owner(kind)).is_not(None))
+def _within(kind: Kind, scope: Scope) -> list[ColumnElement[bool]]:
+    within: list[ColumnElement[bool]] = [col(_owner(kind)).is_not(None)]
     if scope.domain_id is not None:
-        statement = statement.where(col(Channel.domain_id) == scope.domain_id)
+        within.append(col(Channel.domain_id) == scope.domain_id)
     if scope.user_id is not None:
-        statement = statement.where(col(Channel.user_id) == scope.user_id)
-    return statement
+        within.append(col(Channel.user_id) == scope.user_id)
+    return within
 
 
 def _owner(kind: Kind) -> str | None:

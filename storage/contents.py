@@ -2,14 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from storage import search_texts
 from storage.engine import among
-from storage.models import Content, Delivery, Fanout, Notification
+from storage.models import (
+    Content,
+    Delivery,
+    Fanout,
+    JsonObject,
+    Notification,
+    NotificationLevel,
+    NotificationType,
+)
+from storage.statements import Insert
+
+
+class NewContent(NamedTuple):
+    """What is said, before it has an id, with the attributes of a Content."""
+
+    domain_id: str
+    topic: str
+    message: JsonObject
+    notification_type: NotificationType = NotificationType.INFO
+    notification_level: NotificationLevel = NotificationLevel.ALL
+    resource_type: str | None = None
+    resource_id: str | None = None
+    content_id: int = 0  # once it is stored
+
+    @property
+    def searched(self) -> str:
+        return search_texts.searched(self.domain_id, self.topic, self.message)
+
+
+_INSERT = Insert(
+    Content,
+    [*NewContent._fields[: NewContent._fields.index("content_id")], "searched"],
+    then="RETURNING content_id",
+    at_once=True,
+)
+
+
+AnyContent = Content | NewContent
+
+
+async def insert(session: AsyncSession, contents: Sequence[NewContent]) -> list[NewContent]:
+    """Store them in this order, which is that of their ids; each with its id."""
+    made = sorted(content_id for (content_id,) in await _INSERT.run(session, contents))
+    return [content._replace(content_id=content_id) for content, content_id in zip(contents, made, strict=True)]
 
 
 async def hold(session: AsyncSession, content_ids: Iterable[int | None]) -> set[int]:

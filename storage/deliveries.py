@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, literal, text
+from sqlalchemy import ColumnElement, Select, literal, text
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import contents, fields, operators, paging, sorting, usages
+from storage import contents, fields, kept_pages, operators, paging, sorting, statements, usages
 from storage.columns import Text
-from storage.engine import database_time
+from storage.engine import NOW, Database
+from storage.kept import Kind
+from storage.kept_pages import KeptPages
 from storage.models import (
     Attempt,
     DecisionReason,
@@ -26,7 +28,9 @@ from storage.models import (
 from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected, by_name
 from storage.sorting import Sort
+from storage.statements import Batch, Insert
 
 # Spelled as in the partial indexes: a bound parameter would hide from the database that the index has all it asks for.
 DUE = text("delivery.state IN ('PENDING', 'RETRYING')")
@@ -39,6 +43,31 @@ NEWEST_FIRST: Order = (
     paging.key("createdAt", Delivery.created_at, lambda row: row.created_at),
     paging.key("deliveryId", Delivery.delivery_id, lambda row: row.delivery_id),
 )
+
+
+# What can be read of them, by the names of `storage.selected`.
+_COLUMNS: Mapping[str, Any] = by_name(
+    Delivery.delivery_id,
+    Delivery.notification_id,
+    Delivery.channel_id,
+    Delivery.part,
+    Delivery.protocol_id,
+    Delivery.plugin_id,
+    Delivery.state,
+    Delivery.reason,
+    Delivery.detail,
+    Delivery.attempt_count,
+    Delivery.next_attempt_at,
+    Delivery.created_at,
+    Delivery.finished_at,
+    Delivery.domain_id,
+)
+
+# Which index leads to the rows of a list, by what is given of scope and filter; see those of notifications.
+_LED_BY = {
+    frozenset({"domain_id"}): "delivery_by_domain",
+    frozenset({"domain_id", "user_id"}): "delivery_by_user",
+}
 
 
 @dataclass(frozen=True)
@@ -55,20 +84,54 @@ class Filter:
     question: Question = EVERYTHING
 
 
-async def enqueue(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
-    """Add new deliveries. A pending one without `next_attempt_at` is due at once.
+class NewDelivery(NamedTuple):
+    """What is enqueued, with the attributes of a Delivery."""
 
-    One whose plugin names no destination is limited together with those of its channel; a push, of its protocol.
-    """
-    for row in deliveries:
-        row.destination = row.destination or row.channel_id or row.protocol_id
-    at_once = [row for row in deliveries if row.state is DeliveryState.PENDING and row.next_attempt_at is None]
-    if at_once:
-        now = await _time(session)
-        for row in at_once:
-            row.next_attempt_at = now
-    session.add_all(deliveries)
-    await session.flush()
+    delivery_id: str
+    domain_id: str
+    notification_id: str
+    content_id: int
+    protocol_id: str
+    plugin_id: str
+    created_by: str
+    created_at: datetime
+    next_attempt_at: datetime | None = None
+    channel_id: str | None = None
+    user_id: str | None = None
+    part: int = 0
+    destination: str = ""
+    push_data: bytes | None = None
+    state: DeliveryState = DeliveryState.PENDING
+    reason: DecisionReason | None = None
+    detail: str | None = None
+    finished_at: datetime | None = None
+    attempt_no: int = 0
+    attempt_count: int = 0
+    retries_from: int = 0
+    counted_on: str | None = None
+    lease_until: datetime | None = None
+
+
+# One whose plugin names no destination is limited together with those of its channel; a push, of its protocol.
+_DESTINATION = "coalesce(nullif({destination}, ''), {channel_id}, {protocol_id})"
+_DUE_AT = "CASE WHEN {{state}} = 'PENDING' THEN coalesce({{next_attempt_at}}, {now}) ELSE {{next_attempt_at}} END"
+_ENQUEUE = Insert(
+    Delivery,
+    computed={
+        "destination": dict.fromkeys(NOW, _DESTINATION),
+        "next_attempt_at": {dialect: _DUE_AT.format(now=now) for dialect, now in NOW.items()},
+    },
+)
+
+
+async def enqueue(session: AsyncSession, deliveries: Sequence[NewDelivery | Delivery]) -> None:
+    """Add new deliveries. A pending one without `next_attempt_at` is due at once."""
+    await statements.run_all(session, enqueuing(deliveries))
+
+
+def enqueuing(deliveries: Sequence[NewDelivery | Delivery]) -> Batch:
+    """The same, together with other rows."""
+    return Batch(_ENQUEUE, deliveries)
 
 
 async def skip_open(
@@ -107,15 +170,34 @@ async def find(session: AsyncSession, delivery_id: str, scope: Scope) -> Deliver
     return (await session.exec(_rows(scope).where(col(Delivery.delivery_id) == delivery_id))).first()
 
 
+async def find_kept(database: Database, delivery_id: str, scope: Scope, selected: Selected = ALL) -> Row | None:
+    found = await database.rows(_ONE, (delivery_id, scope), selected)
+    return found[0] if found else None
+
+
 def order(sort: Sequence[Sort]) -> Order:
     """By any of its fields. Raises Unaskable."""
     return sorting.order(fields.DELIVERY, sort, otherwise=NEWEST_FIRST, unique=NEWEST_FIRST[-1:])
 
 
 async def page(
-    session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = NEWEST_FIRST
-) -> Page[Delivery]:
-    return await paging.read(session, matching(scope, wanted), order, bounds)
+    session: AsyncSession,
+    scope: Scope,
+    wanted: Filter,
+    bounds: Bounds,
+    *,
+    order: Order = NEWEST_FIRST,
+    selected: Selected = ALL,
+) -> Page[Row]:
+    return await paging.read(session, _listed(order, selected, scope, wanted), order, bounds, selected)
+
+
+async def page_kept(
+    database: Database, scope: Scope, wanted: Filter, bounds: Bounds, *, selected: Selected = ALL
+) -> Page[Row]:
+    """The same, newest first, where nothing but the filter's own fields is asked."""
+    assert wanted.question.is_empty
+    return await _PAGES.read(database, NEWEST_FIRST, selected, bounds, scope, wanted)
 
 
 def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Delivery]:
@@ -158,13 +240,24 @@ async def _change(session: AsyncSession, *where: Any, **values: Any) -> None:
     await session.exec(statement, execution_options={"synchronize_session": False})
 
 
-async def _time(session: AsyncSession) -> datetime:
-    moment: datetime = (await session.exec(select(database_time()))).one()
-    return moment
-
-
 def _rows(scope: Scope) -> SelectOfScalar[Delivery]:
     return select(Delivery).where(*_within(scope))
+
+
+def _one(selected: Selected, delivery_id: str, scope: Scope) -> Select[Any]:
+    return selected.of(Delivery, _COLUMNS, [*_within(scope), col(Delivery.delivery_id) == delivery_id])
+
+
+def _listed(order: Order, selected: Selected, scope: Scope, wanted: Filter) -> Select[Any]:
+    return selected.of(Delivery, _COLUMNS, [*_within(scope), *_conditions(wanted)], order=order)
+
+
+def _led_by(_order: Order, bounds: Bounds, scope: Scope, wanted: Filter) -> str | None:
+    return kept_pages.index(_LED_BY, bounds, scope, wanted)
+
+
+_ONE = Kind(_one, lambda *_given: "sqlite_autoindex_delivery_1")
+_PAGES = KeptPages(_listed, _led_by, Row)
 
 
 def _within(scope: Scope) -> list[ColumnElement[bool]]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
+import aiosqlite
+import asyncpg
 import orjson
 from sqlalchemy import (
     URL,
+    BindParameter,
     ColumnElement,
     Connection,
+    Dialect,
     Float,
     String,
+    TypeDecorator,
     bindparam,
     event,
     func,
@@ -27,23 +33,33 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import PoolResetState
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import document_functions, json_keys, texts
+from storage import document_functions, json_keys, reading, texts, time_limits
 from storage.columns import UtcDateTime
 from storage.errors import DatabaseUnavailable, TooCostly
+from storage.kept import Kind, Statements
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
+Row = Sequence[Any]
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 READERS = 4  # SQLite connections that read beside the writer; each is a thread
 WRITE_ATTEMPTS = 5  # of one transaction that lost a deadlock, a serialisation or a draw of ids
+CHECKPOINT_PAGES = 4_000  # of SQLite's log, 16 MB: pages that are written again and again go to the database once
 BUSY_TIMEOUT_MS = 10_000  # another process (a migration, a backup) may hold SQLite's only write lock
+# For reads inline, which go round the inboxes of many users. To map the file would be as fast, but an error in reading
+# what is mapped ends the process.
+CACHE_KIB = 32_000
 POSTGRES_CONNECTIONS = 10
+OPEN = "open"  # of a connection to SQLite: it was told to begin, and not yet to end
+SCAN_AT_MOST = timedelta(seconds=5)  # for a kept statement that may read any number of rows
 
 # What SQLite is asked to do and cannot by itself: name, number of arguments.
 SQLITE_FUNCTIONS: tuple[tuple[str, int, Callable[..., Any]], ...] = (
@@ -58,6 +74,15 @@ SQLITE_FUNCTIONS: tuple[tuple[str, int, Callable[..., Any]], ...] = (
 
 # Serialisation failure, deadlock, lock not available: the transaction did nothing and may run again.
 RETRYABLE_SQLSTATES = {"40001", "40P01", "55P03"}
+
+# What a driver raises when it is the connection or the server that fails, not the statement.
+UNANSWERED = (
+    sqlite3.OperationalError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+)
 
 # Query cancelled (by its time limit), invalid (too complex a) regular expression, statement too complex.
 COSTLY_SQLSTATES = {"57014", "2201B", "54001"}
@@ -84,25 +109,32 @@ class Database:
             self._writer = _sqlite_engine(self.url, connections=1, begin="BEGIN IMMEDIATE")
             self._reader = _sqlite_engine(self.url, connections=READERS, begin="BEGIN", query_only=True)
         else:
-            self._writer = self._reader = _postgres_engine(self.url)
+            self._writer = _postgres_engine(self.url)
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
+        self._kept = Statements(self._reader.dialect)
+        self._inline = reading.Inline(self._connect_inline)
+        self._connections = reading.Connections(self._connect_beside)
 
     async def close(self) -> None:
         if self._writes:
             await asyncio.wait(self._writes)
+        self._inline.close()
+        await self._connections.close()
         await self._reader.dispose()
         await self._writer.dispose()
 
     @asynccontextmanager
     async def read(self, *, at_most: timedelta | None = None) -> AsyncIterator[AsyncSession]:
-        """A session for queries, on one snapshot of SQLite. It never commits.
+        """A session for queries, all of them on one snapshot. It never commits.
 
-        On PostgreSQL a query takes `at_most` so long, if that is given. Raises DatabaseUnavailable, TooCostly.
+        A statement takes `at_most` so long, if that is given; on SQLite, all of them together. Raises
+        DatabaseUnavailable, TooCostly.
         """
         try:
-            async with AsyncSession(self._reader, expire_on_commit=False) as session:
-                if at_most is not None and not self.is_sqlite:
-                    limit = f"SET LOCAL statement_timeout = {round(at_most / timedelta(milliseconds=1))}"
-                    await (await session.connection()).exec_driver_sql(limit)
+            async with (
+                AsyncSession(self._reader, expire_on_commit=False) as session,
+                time_limits.limited(session, at_most),
+            ):
                 yield session
         except (DBAPIError, OSError) as error:
             if _sqlstate(error) in COSTLY_SQLSTATES:
@@ -110,6 +142,25 @@ class Database:
             if isinstance(error, (OperationalError, InterfaceError, OSError)):
                 raise DatabaseUnavailable("The database does not answer.") from error
             raise
+
+    async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]:
+        """What a kept statement answers: a read of its own, without a session. Raises DatabaseUnavailable, TooCostly.
+
+        Where an index bounds what is read, it is asked on this very thread on SQLite; else it takes SCAN_AT_MOST.
+        """
+        kept = self._kept.of(kind, given, fixed)
+        parameters = kept.statement.parameters(given)
+        at_most = SCAN_AT_MOST if kept.index is None else None
+        if not self.is_sqlite:
+            return await self._connections.fetch(kept.statement, parameters, at_most=at_most)
+        if kept.index is not None:
+            try:
+                return self._inline.fetch(kept.statement, parameters)
+            except sqlite3.OperationalError:
+                pass  # a reader waits for what is locked, or says what is wrong
+        async with self.read(at_most=at_most) as session:
+            connection = await session.connection()
+            return kept.statement.rows(await connection.exec_driver_sql(kept.statement.text, tuple(parameters)))
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and commit it, again from its start where the database asks for that.
@@ -132,6 +183,29 @@ class Database:
                     raise _translated(error) from error
                 await asyncio.sleep(random.uniform(0, 0.02) * 2**attempt)
         raise AssertionError("unreachable")
+
+    def _connect_inline(self) -> sqlite3.Connection:
+        # It has none of SQLITE_FUNCTIONS: whatever calls one is no matter of an index.
+        [path], options = self._reader.dialect.create_connect_args(self.url)
+        options["cached_statements"] = reading.CACHED_STATEMENTS
+        connection: sqlite3.Connection = sqlite3.connect(path, **options)
+        connection.isolation_level = None  # each statement is a transaction of its own
+        connection.execute("PRAGMA busy_timeout = 0")  # the whole process would wait
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        return connection
+
+    async def _connect_beside(self) -> asyncpg.Connection:
+        arguments, options = self._reader.dialect.create_connect_args(self.url)
+        connection = await asyncpg.connect(*arguments, **options)
+        try:
+            # A page joins its few rows. To remember what was joined, room is made for all rows that an inbox has.
+            await connection.execute("SET enable_memoize = off")
+            await connection.set_type_codec("json", encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
         """Run synchronous `work` on the writer's connection in one transaction (migrations).
@@ -176,21 +250,34 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+async def _connected(path: str, **options: Any) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(path, **options)
+    connection._thread.daemon = True  # as SQLAlchemy has it
+    try:
+        return await connection
+    except sqlite3.Error:
+        connection._thread.join()  # nobody waits for its last word, which needs this loop
+        raise
+
+
 def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool = False) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=connections,
         max_overflow=0,
+        connect_args={"async_creator_fn": _connected},
+        pool_reset_on_return=None,  # `end` below does, where there is something to roll back
         hide_parameters=True,  # errors are logged, and parameters may be secrets
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
+    def configure(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: `begin` below does
         for name, arguments, function in SQLITE_FUNCTIONS:
             connection.create_function(name, arguments, function, deterministic=True)
+        time_limits.prepare(connection, record)
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -199,11 +286,27 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool =
         else:
             cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
             cursor.execute("PRAGMA synchronous = FULL")  # what was acknowledged is on disk
+            cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        time_limits.lift(connection)
+        connection.info[OPEN] = True
+        with _as_of_session(begin):  # SQLAlchemy's way asks the connection's thread three times
+            connection.connection.run_async(lambda driver: driver.execute_fetchall(begin))
+
+    @event.listens_for(engine.sync_engine, "commit")
+    @event.listens_for(engine.sync_engine, "rollback")
+    def is_ending(connection: Connection) -> None:
+        if not connection.invalidated:  # by a caller that left: then it is no more
+            connection.info.pop(OPEN, None)
+
+    @event.listens_for(engine.sync_engine, "reset")
+    def end(connection: Any, record: Any, state: PoolResetState) -> None:
+        # What a caller that left has asked for may still be on its way to the connection's thread: OPEN tells.
+        if state.asyncio_safe and (record.info.pop(OPEN, False) or connection.driver_connection.in_transaction):
+            connection.rollback()
 
     return engine
 
@@ -220,6 +323,73 @@ def _postgres_engine(url: URL) -> AsyncEngine:
     )
 
 
+class Driver:
+    """The connection of a session's transaction, without what SQLAlchemy puts around each statement.
+
+    It speaks the dialect's own SQL and the driver's own types; errors are those that a session raises.
+    """
+
+    def __init__(self, connection: Any, dialect: Dialect) -> None:
+        self._connection = connection
+        self.dialect = dialect
+        self.is_sqlite = dialect.name == "sqlite"
+
+    async def fetch(self, text: str, values: Row) -> list[Row]:
+        """The rows of one statement."""
+        with _as_of_session(text):
+            if self.is_sqlite:
+                return list(await self._connection.execute_fetchall(text, values))
+            return list(await self._connection.fetch(text, *values))
+
+    async def fetch_each(self, text: str, rows: Sequence[Row]) -> list[Row]:
+        """The rows of one statement for each row of values, in their order, on SQLite: its thread is asked once."""
+
+        def run(connection: sqlite3.Connection) -> list[Row]:
+            return [found for values in rows for found in connection.execute(text, values).fetchall()]
+
+        with _as_of_session(text):
+            return await self._in_thread(run)
+
+    async def run_each(self, statements: Sequence[tuple[str, Sequence[Row]]]) -> None:
+        """Statements that return nothing, each for each of its rows of values, on SQLite: its thread is asked once."""
+
+        def run(connection: sqlite3.Connection) -> None:
+            for text, rows in statements:
+                connection.executemany(text, rows)
+
+        with _as_of_session("; ".join(text for text, _ in statements)):
+            await self._in_thread(run)
+
+    async def _in_thread(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        # aiosqlite has no door to the thread for more than a statement.
+        return cast(T, await self._connection._execute(run, self._connection._conn))
+
+
+async def driver(session: AsyncSession) -> Driver:
+    """The driver of a session of `Database`, which has one transaction."""
+    kept: Driver | None = session.info.get("driver")
+    if kept is None:
+        connection = await session.connection()
+        if connection.dialect.name == "postgresql":
+            await connection.exec_driver_sql("SELECT")  # SQLAlchemy begins before the first statement that it sees
+        raw = await connection.get_raw_connection()
+        kept = session.info["driver"] = Driver(raw.driver_connection, connection.dialect)
+    return kept
+
+
+@contextmanager
+def _as_of_session(text: str) -> Iterator[None]:
+    """Raise the driver's errors as SQLAlchemy does."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError) as error:
+        raise IntegrityError(text, None, error) from error
+    except UNANSWERED as error:
+        raise OperationalError(text, None, error) from error
+    except (sqlite3.Error, asyncpg.PostgresError) as error:
+        raise DBAPIError(text, None, error) from error
+
+
 def insert(session: AsyncSession, model: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
     """INSERT in the session's dialect, which both spell `ON CONFLICT` alike but share no construct for it."""
     if session.get_bind().dialect.name == "postgresql":
@@ -232,11 +402,33 @@ def among(session: AsyncSession, column: Any, values: Collection[Any]) -> Column
 
     `IN` is another text for each number: it would be prepared anew for nearly every batch.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        array = bindparam(None, list(values), postgresql.ARRAY(column.type), unique=True)
-        return cast(ColumnElement[bool], column == func.any(array))
-    each = func.json_each(bindparam(None, _dumps(list(values)), String, unique=True)).table_valued("value")
+    dialect = session.get_bind().dialect.name
+    return one_of(dialect, column, bindparam(None, list(values), Several(column.type), unique=True))
+
+
+def one_of(dialect: str, column: Any, values: BindParameter[Any]) -> ColumnElement[bool]:
+    """The same, of a parameter whose type is `Several`."""
+    if dialect == "postgresql":
+        return cast(ColumnElement[bool], column == func.any(values))
+    each = func.json_each(values).table_valued("value")
     return cast(ColumnElement[bool], column.in_(select(each.c.value)))
+
+
+class Several(TypeDecorator[Any]):
+    """A list of values of a type, as a parameter: an array on PostgreSQL, a JSON text on SQLite."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, type_: Any) -> None:
+        super().__init__()
+        self.of = type_
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return postgresql.ARRAY(self.of) if dialect.name == "postgresql" else String()
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return list(value) if dialect.name == "postgresql" else _dumps(list(value))
 
 
 class checked(FunctionElement[Any]):
@@ -257,6 +449,10 @@ def _sqlite_checked(element: checked, compiler: SQLCompiler, **options: Any) -> 
 @compiles(checked, "postgresql")
 def _postgresql_checked(element: checked, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)
+
+
+# The database's clock, as a row holds a moment of it.
+NOW = {"postgresql": "clock_timestamp()", "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"}
 
 
 class database_time(FunctionElement[Any]):

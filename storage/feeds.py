@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import String, bindparam, text, tuple_
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import ids, inboxes, notifications
-from storage.columns import Number
 from storage.inboxes import Owner
 from storage.models import InboxKind, Notification
 from storage.scope import Scope
@@ -68,24 +64,11 @@ class Standing:
     unused: int  # no record has this number yet, or a higher one
 
 
-class _Number(FunctionElement[int]):
-    type = Number()
-    inherit_cache = True
-
-
-@compiles(_Number, "postgresql")
-def _postgres_number(_element: _Number, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "((SELECT shift FROM feed_epoch) + pg_current_xact_id()::text::bigint)"
-
-
-@compiles(_Number, "sqlite")
-def _sqlite_number(_element: _Number, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "(SELECT seq FROM sqlite_sequence WHERE name = 'content')"
-
-
-def number() -> int:
-    """The number of a new record: an expression for the statement that inserts it, after its content."""
-    return cast(int, _Number())
+# The number of a new record, in the statement that inserts it, after its content.
+NUMBER = {
+    "postgresql": "((SELECT shift FROM feed_epoch) + pg_current_xact_id()::text::bigint)",
+    "sqlite": "(SELECT seq FROM sqlite_sequence WHERE name = 'content')",
+}
 
 
 async def go_on(session: AsyncSession) -> None:

@@ -16,7 +16,11 @@ def _fold_character(character: str) -> str:
     return next((folded for folded in (character.casefold(), character.lower()) if len(folded) == 1), character)
 
 
-_FOLDS = {code: folded for code in range(LETTERS_END) if (folded := _fold_character(chr(code))) != chr(code)}
+_FOLDS = {
+    ord(character): folded
+    for character in map(chr, range(LETTERS_END))
+    if character.casefold() != character and (folded := _fold_character(character)) != character
+}
 
 
 def _families() -> dict[str, str]:

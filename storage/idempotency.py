@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement
-from sqlmodel import col, delete, select, update
+from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.engine import insert
-from storage.models import IdempotencyKey
+from storage.models import IdempotencyKey, JsonObject
+from storage.statements import Insert
 
 
-async def claim(session: AsyncSession, claimed: IdempotencyKey) -> IdempotencyKey | None:
-    """Take this key first of all in a transaction: None when it was free, else the row that has it.
+class Claim(NamedTuple):
+    """A keyed call, by what makes its key one of its own, and what it asked."""
 
-    A concurrent claim waits for the transaction that has the key, and then sees its answer or takes its place.
+    domain_id: str
+    caller: str
+    operation: str
+    key: str
+    body_hash: str
+    created_at: datetime
+    answer: JsonObject | None = None
+
+    @property
+    def identity(self) -> Sequence[str]:
+        return self[:4]
+
+
+_PRIMARY_KEY = "domain_id, caller, operation, key"
+_CLAIM = Insert(IdempotencyKey, then=f"ON CONFLICT DO NOTHING RETURNING {_PRIMARY_KEY}")
+_ANSWER = Insert(IdempotencyKey, then=f"ON CONFLICT ({_PRIMARY_KEY}) DO UPDATE SET answer = excluded.answer")
+
+
+async def claim(session: AsyncSession, claims: Sequence[Claim]) -> dict[Sequence[str], IdempotencyKey]:
+    """Take these keys first of all in a transaction: those that were not free, by identity, with the rows they have.
+
+    Of several claims of one key, the first is kept. A concurrent claim waits for the transaction that has the key, and
+    then sees its answer or takes its place.
     """
-    statement = insert(session, IdempotencyKey).values(claimed.model_dump()).on_conflict_do_nothing()
-    if (await session.exec(statement.returning(col(IdempotencyKey.key)))).first():
-        return None
-    return (await session.exec(select(IdempotencyKey).where(*_is(claimed)))).one()
+    wanted = {claim.identity: claim for claim in reversed(claims)}
+    free = {tuple(identity) for identity in await _CLAIM.run(session, sorted(wanted.values()))}
+    taken = {identity: await find(session, claim) for identity, claim in wanted.items() if identity not in free}
+    return {identity: row for identity, row in taken.items() if row is not None}
 
 
-async def find(session: AsyncSession, claimed: IdempotencyKey) -> IdempotencyKey | None:
+async def find(session: AsyncSession, claim: Claim) -> IdempotencyKey | None:
     """The row that has this key, with its answer, once its transaction has been committed."""
-    return (await session.exec(select(IdempotencyKey).where(*_is(claimed)))).first()
+    return (await session.exec(select(IdempotencyKey).where(*_is(claim)))).first()
 
 
-async def answer(session: AsyncSession, claimed: IdempotencyKey, answer: dict[str, object]) -> None:
-    """Keep the answer, in the transaction that claimed the key."""
-    await session.exec(update(IdempotencyKey).where(*_is(claimed)).values(answer=answer))
+async def answer(session: AsyncSession, answered: Collection[Claim]) -> None:
+    """Keep these claims' answers, in the transaction that claimed the keys."""
+    await _ANSWER.run(session, sorted(answered))
 
 
 async def sweep(session: AsyncSession, *, before: datetime) -> None:
@@ -38,10 +62,10 @@ async def sweep(session: AsyncSession, *, before: datetime) -> None:
     await session.exec(delete(IdempotencyKey).where(col(IdempotencyKey.created_at) < before))
 
 
-def _is(claimed: IdempotencyKey) -> list[ColumnElement[bool]]:
+def _is(claim: Claim) -> list[ColumnElement[bool]]:
     return [
-        col(IdempotencyKey.domain_id) == claimed.domain_id,
-        col(IdempotencyKey.caller) == claimed.caller,
-        col(IdempotencyKey.operation) == claimed.operation,
-        col(IdempotencyKey.key) == claimed.key,
+        col(IdempotencyKey.domain_id) == claim.domain_id,
+        col(IdempotencyKey.caller) == claim.caller,
+        col(IdempotencyKey.operation) == claim.operation,
+        col(IdempotencyKey.key) == claim.key,
     ]

@@ -7,16 +7,20 @@ idempotency keys: that is what keeps concurrent creates from deadlocking.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, false, or_
+import sqlalchemy
+from sqlalchemy import ColumnElement, Select, and_, false, or_
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import ids
-from storage.engine import insert
+from storage.engine import Database, insert
+from storage.kept import Kind
 from storage.models import Inbox, InboxKind
+from storage.selected import Row
+from storage.statements import Insert
 
 MAX_NAMED = 500  # owners in one statement: databases bound its parameters and its depth
 
@@ -48,6 +52,12 @@ def owner(inbox: Inbox) -> Owner:
 
 async def find(session: AsyncSession, owner: Owner) -> Inbox | None:
     return (await session.exec(select(Inbox).where(_is_one_of([owner])))).first()
+
+
+async def find_kept(database: Database, owner: Owner) -> Row | None:
+    """Its id, generation, head and counts."""
+    found = await database.rows(_ONE, (owner,))
+    return found[0] if found else None
 
 
 async def heads(session: AsyncSession, owners: Collection[Owner]) -> dict[Owner, int]:
@@ -84,22 +94,52 @@ async def make(session: AsyncSession, owners: Sequence[Owner]) -> int:
     return len(made.all())
 
 
-async def add_one_to_each(session: AsyncSession, owners: Collection[Owner]) -> dict[Owner, Inbox]:
-    """Lock these inboxes, made where missing, and count one new notification in each; the rows as they are then.
+class Counted(NamedTuple):
+    """An inbox after what was counted in it."""
+
+    inbox_id: int
+    generation: int
+    last_seq: int
+    unread_count: int
+    unseen_count: int
+    total_count: int
+
+
+class _Addition(NamedTuple):
+    domain_id: str
+    kind: InboxKind
+    owner_id: str
+    generation: int
+    last_seq: int
+    unread_count: int
+    unseen_count: int
+    total_count: int
+    seen_seq: int = 0
+
+
+_ADD = Insert(
+    Inbox,
+    _Addition._fields,
+    then=f"""
+        ON CONFLICT (domain_id, kind, owner_id) DO UPDATE SET
+            last_seq = inbox.last_seq + excluded.last_seq,
+            unread_count = inbox.unread_count + excluded.unread_count,
+            unseen_count = inbox.unseen_count + excluded.unseen_count,
+            total_count = inbox.total_count + excluded.total_count
+        RETURNING {", ".join(Owner._fields + Counted._fields)}
+    """,
+)
+
+
+async def add(session: AsyncSession, numbers: Mapping[Owner, int]) -> dict[Owner, Counted]:
+    """Lock these inboxes, made where missing, and count so many new notifications in each; what they are then.
 
     One sorted statement: the rows' locks, their creation and their counts.
     """
-    additions = [_empty(owner) | _one_more(owner) for owner in sorted(owners)]
-    if not additions:
-        return {}
-    upsert = insert(session, Inbox).values(additions)
-    counters = ("last_seq", "unread_count", "unseen_count", "total_count")
-    statement = upsert.on_conflict_do_update(
-        index_elements=["domain_id", "kind", "owner_id"],
-        set_={name: getattr(Inbox, name) + upsert.excluded[name] for name in counters},
-    ).returning(Inbox)
-    rows = await session.exec(statement, execution_options={"populate_existing": True})
-    return {owner(inbox): inbox for inbox in rows.scalars()}
+    rows = await _ADD.run(session, [_addition(owner, numbers[owner]) for owner in sorted(numbers)])
+    return {
+        Owner(domain_id, InboxKind(kind), owner_id): Counted(*counted) for domain_id, kind, owner_id, *counted in rows
+    }
 
 
 async def lock(session: AsyncSession, inbox_ids: Collection[int]) -> dict[int, Inbox]:
@@ -124,6 +164,14 @@ def _users_of(domain_id: str) -> tuple[bool, bool]:
     return Inbox.domain_id == domain_id, Inbox.kind == InboxKind.USER
 
 
+def _one(_fixed: None, owner: Owner) -> Select[Any]:
+    counts = (Inbox.inbox_id, Inbox.generation, Inbox.last_seq, Inbox.unread_count, Inbox.unseen_count)
+    return sqlalchemy.select(*counts, Inbox.total_count).where(_is_one_of([owner]))  # type: ignore[call-overload, no-any-return]
+
+
+_ONE = Kind(_one, lambda *_given: "sqlite_autoindex_inbox_1")
+
+
 def _is_one_of(owners: Collection[Owner]) -> ColumnElement[bool]:
     # Not as rows of three columns: SQLite reads through the table for those.
     by_kind: dict[tuple[str, InboxKind], list[str]] = defaultdict(list)
@@ -142,7 +190,7 @@ def _empty(owner: Owner) -> dict[str, object]:
     return Inbox(**owner._asdict(), generation=ids.new_generation()).model_dump(exclude={"inbox_id"})
 
 
-def _one_more(owner: Owner) -> dict[str, object]:
+def _addition(owner: Owner, number: int) -> _Addition:
     # A project's feed is nobody's to read: it has a sequence and a total only.
-    unread = int(owner.kind is InboxKind.USER)
-    return {"last_seq": 1, "unread_count": unread, "unseen_count": unread, "total_count": 1}
+    unread = number if owner.kind is InboxKind.USER else 0
+    return _Addition(*owner, ids.new_generation(), number, unread, unread, number)

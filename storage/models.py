@@ -222,7 +222,7 @@ class Notification(SQLModel, table=True):
     content_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("content.content_id")])
     inbox_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("inbox.inbox_id")])
     seq: int | None = Field(default=None, sa_type=Number)  # of its creation, in its inbox; null without one
-    feed_at: int | None = Field(default=None, sa_type=Number)  # storage.feeds.number() of a record; null in inboxes
+    feed_at: int | None = Field(default=None, sa_type=Number)  # storage.feeds.NUMBER of a record; null in inboxes
     user_id: str | None = Field(default=None, sa_type=Text)
     project_id: str | None = Field(default=None, sa_type=Text)
     parent_notification_id: str | None = Field(default=None, sa_type=Text)
@@ -423,14 +423,6 @@ class NotificationUsage(SQLModel, table=True):
     count: int = Field(default=0, sa_type=Number)
     fail_count: int = Field(default=0, sa_type=Number)
 
-    @property
-    def usage_month(self) -> str:
-        return self.date[:7]
-
-    @property
-    def usage_date(self) -> str:
-        return self.date[8:]
-
 
 class Delivery(SQLModel, table=True):
     """One notification through one channel (or, of a push, through one protocol)."""
@@ -469,6 +461,13 @@ class Delivery(SQLModel, table=True):
         Index("delivery_by_user", "domain_id", "user_id", "created_at", "delivery_id"),
         # deliveries() of a service
         Index("delivery_by_creator", "domain_id", "created_by", "created_at", "delivery_id"),
+        # deliveries past their time are swept: none that waits is in it, so claims do not keep it up
+        Index(
+            "delivery_by_end",
+            "finished_at",
+            sqlite_where=text("finished_at IS NOT NULL"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
         # is this content still needed?
         Index(
             "delivery_open_by_content",

@@ -2,27 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, literal_column
+from sqlalchemy import Column, ColumnElement, Select, literal_column
 from sqlalchemy.orm import contains_eager
+from sqlalchemy.sql import visitors
 from sqlmodel import col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import fields, operators, paging, search, sorting
-from storage.engine import among, checked
+from storage import fields, kept_pages, operators, paging, search, sorting
+from storage.engine import Database, among, checked
+from storage.kept import Kind
+from storage.kept_pages import KeptPages
 from storage.models import Content, Inbox, Notification, NotificationLevel, NotificationType
 from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page, SortKey
 from storage.scope import Scope
+from storage.search import Walk
+from storage.selected import ALL, Row, Selected, by_name
 from storage.sorting import Sort
 
-# Spelled as the partial index spells it: neither engine recognises `is_read = false` as the same.
-READ: ColumnElement[bool] = literal_column("notification.is_read", Boolean)
-UNREAD: ColumnElement[bool] = literal_column("NOT notification.is_read", Boolean)
+# Spelled as the partial index spells it: neither engine recognises `is_read = false` as the same, and of a type that
+# says it is a truth SQLite's dialect would make `= 1`.
+READ: ColumnElement[bool] = literal_column("notification.is_read")
+UNREAD: ColumnElement[bool] = literal_column("NOT notification.is_read")
+
+# What can be read of them, by the names of `storage.selected`.
+_COLUMNS: Mapping[str, Any] = by_name(
+    Notification.notification_id,
+    Notification.parent_notification_id,
+    Notification.is_read,
+    Notification.read_at,
+    Notification.user_id,
+    Notification.project_id,
+    Notification.domain_id,
+    Notification.created_at,
+    Notification.decisions,
+    Notification.inbox_id,
+    Notification.seq,
+    Content.topic,
+    Content.message,
+    Content.notification_type,
+    Content.notification_level,
+    Inbox.generation,
+)
+
+# Which index leads to the rows of a list in NEWEST_FIRST, by what is given of scope and filter: it has them in this
+# order, and nothing else is asked of them, so that a page costs the same wherever it is in whatever there is.
+_LED_BY = {
+    frozenset({"domain_id"}): "notification_by_domain",
+    frozenset({"domain_id", "user_id"}): "notification_by_user",
+    frozenset({"domain_id", "user_id", "is_read"}): "notification_unread",
+    frozenset({"domain_id", "project_id"}): "notification_by_project",
+    frozenset({"domain_id", "created_by"}): "notification_by_creator",
+}
+
+# Contents follow from notifications: SQLite would begin with those that it searched for, and then look whose they are.
+SAID = col(Content.content_id) == checked(col(Notification.content_id))
 
 # What a list can be ordered by; `notification_id` makes every order total.
 CREATED_AT = paging.key("CREATED_AT", Notification.created_at, lambda row: row.created_at)
@@ -30,6 +70,20 @@ TOPIC = paging.key("TOPIC", Content.topic, lambda row: row.content.topic)
 TYPE = paging.key("TYPE", Content.notification_type, lambda row: row.content.notification_type)
 LEVEL = paging.key("LEVEL", Content.notification_level, lambda row: row.content.notification_level)
 ID = paging.key("ID", Notification.notification_id, lambda row: row.notification_id)
+
+
+class NotificationRow(Row):
+    """A notification as it was read: its content and its inbox are in the same row."""
+
+    __slots__ = ()
+
+    @property
+    def content(self) -> NotificationRow:
+        return self
+
+    @property
+    def inbox(self) -> NotificationRow | None:
+        return None if self.inbox_id is None else self
 
 
 @dataclass(frozen=True)
@@ -58,19 +112,43 @@ async def find(session: AsyncSession, notification_id: str, scope: Scope) -> Not
     return (await session.exec(rows(scope).where(Notification.notification_id == notification_id))).first()
 
 
-async def page(session: AsyncSession, scope: Scope, wanted: Filter, order: Order, bounds: Bounds) -> Page[Notification]:
-    statement = _shown(await _narrowed(session, scope, wanted))
-    return await paging.read(session, statement, order, bounds)
+async def find_all(session: AsyncSession, notification_ids: Collection[str], scope: Scope) -> Sequence[Notification]:
+    """Those of these that there are, in no order."""
+    them = among(session, col(Notification.notification_id), notification_ids)
+    return list(await session.exec(_shown([them, *within(scope, is_led=False)])))
+
+
+async def find_kept(
+    database: Database, notification_id: str, scope: Scope, selected: Selected = ALL
+) -> NotificationRow | None:
+    found = await database.rows(_ONE, (notification_id, scope), selected)
+    return found[0] if found else None
+
+
+async def page(
+    session: AsyncSession, scope: Scope, wanted: Filter, order: Order, bounds: Bounds, selected: Selected = ALL
+) -> Page[NotificationRow]:
+    walk = _walk(scope, wanted, order, bounds)
+    statement = _selection(selected, order, await _narrowed(session, scope, wanted, walk))
+    return await paging.read(session, statement, order, bounds, selected, kind=NotificationRow)
+
+
+async def page_kept(
+    database: Database, scope: Scope, wanted: Filter, order: Order, bounds: Bounds, selected: Selected = ALL
+) -> Page[NotificationRow]:
+    """The same, where nothing but the filter's own fields is asked."""
+    assert wanted.question.is_empty
+    return await _PAGES.read(database, order, selected, bounds, scope, wanted)
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
-    statement = select(Notification.notification_id).join(Content).where(*await _narrowed(session, scope, wanted))
-    return await paging.count(session, statement)
+    return await paging.count(session, await matching(session, scope, wanted))
 
 
-def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Notification]:
-    """Those that a list has, without what a list shows of them."""
-    return select(Notification).join(Content).where(*within(scope), *_conditions(wanted))
+async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> SelectOfScalar[Notification]:
+    """All that a list has, without what a list shows of them."""
+    conditions = await _narrowed(session, scope, wanted, _walk(scope, wanted))
+    return select(Notification).join(Content, SAID).where(*conditions)
 
 
 def rows(scope: Scope) -> SelectOfScalar[Notification]:
@@ -81,11 +159,43 @@ def rows(scope: Scope) -> SelectOfScalar[Notification]:
 def _shown(conditions: Sequence[ColumnElement[bool]]) -> SelectOfScalar[Notification]:
     return (
         select(Notification)
-        .join(Content)
+        .join(Content, SAID)
         .join(Inbox, isouter=True)
         .options(contains_eager(Notification.content), contains_eager(Notification.inbox))  # type: ignore[arg-type]
         .where(*conditions)
     )
+
+
+def _one(selected: Selected, notification_id: str, scope: Scope) -> Select[Any]:
+    return _selection(selected, (), [*within(scope), col(Notification.notification_id) == notification_id])
+
+
+def _listed(order: Order, selected: Selected, scope: Scope, wanted: Filter) -> Select[Any]:
+    return _selection(selected, order, [*within(scope), *_conditions(wanted)])
+
+
+def _led_by(order: Order, bounds: Bounds, scope: Scope, wanted: Filter) -> str | None:
+    if wanted.is_read or not _is_indexed(order):  # what was read lies among what was not
+        return None
+    return kept_pages.index(_LED_BY, bounds, scope, wanted)
+
+
+_ONE = Kind(_one, lambda *_given: "sqlite_autoindex_notification_1", NotificationRow)
+_PAGES = KeptPages(_listed, _led_by, NotificationRow)
+
+
+def _selection(selected: Selected, order: Order, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """The selected columns of the rows that meet the conditions; no other table is read than these three name."""
+    statement = selected.of(Notification, _COLUMNS, conditions, order=order)
+    parts = (*statement.selected_columns, *conditions, *(key.column for key in order))
+    named = {table for part in parts for table in _tables(part)}
+    if Content.__tablename__ in named:
+        statement = statement.join(Content, SAID)
+    return statement.join(Inbox, isouter=True) if Inbox.__tablename__ in named else statement
+
+
+def _tables(part: ColumnElement[Any]) -> set[str]:
+    return {each.table.name for each in visitors.iterate(part.expression) if isinstance(each, Column)}
 
 
 async def inbox_ids(session: AsyncSession, notification_ids: Collection[str], scope: Scope) -> set[int]:
@@ -158,13 +268,40 @@ def within(scope: Scope, *, is_led: bool = True) -> list[ColumnElement[bool]]:
     return conditions
 
 
-async def _narrowed(session: AsyncSession, scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
+async def _narrowed(session: AsyncSession, scope: Scope, wanted: Filter, walk: Walk) -> list[ColumnElement[bool]]:
     """All conditions of a list, and, where it helps, that of being among what an index of texts leads to."""
-    conditions = _conditions(wanted)
-    found = await search.candidates(session, wanted.question, scope, within(scope))
+    found = await search.candidates(session, wanted.question, scope, walk)
     if found is None:
-        return [*within(scope), *conditions]
-    return [*within(scope, is_led=False), among(session, col(Notification.content_id), found), *conditions]
+        return [*within(scope), *walk.asked]
+    return [*within(scope, is_led=False), among(session, col(Notification.content_id), found), *walk.asked]
+
+
+def _walk(scope: Scope, wanted: Filter, order: Order = (), bounds: Bounds | None = None) -> Walk:
+    """Through a page's rows, where an index has them in its order, and else through all, the newest first."""
+    leading, asked = _leading(scope, wanted), _conditions(wanted)
+    if bounds is None or not _is_indexed(order):
+        return Walk(leading, asked, paging.directions((CREATED_AT, ID), backwards=False))
+    directions = paging.directions(order, backwards=bounds.backwards)
+    return Walk([*leading, *paging.within(order, bounds)], asked, directions, wanted=bounds.offset + bounds.limit + 1)
+
+
+def _is_indexed(order: Order) -> bool:
+    """Whether it is the one that the indexes have rows in, or its reverse."""
+    columns = [getattr(key.column, "key", None) for key in order]
+    return columns == ["created_at", "notification_id"] and order[0].descending == order[1].descending
+
+
+def _leading(scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
+    """The conditions that an index answers together: those of the scope, and of a whole domain's one more."""
+    if scope.user_id is not None or scope.created_by is not None:
+        return within(scope)
+    equals = {
+        Notification.parent_notification_id: wanted.parent_notification_id,
+        Notification.user_id: wanted.user_id,
+        Notification.project_id: wanted.project_id,
+    }
+    given = [col(column) == value for column, value in equals.items() if value is not None]
+    return [*within(scope), *given[:1]]
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
@@ -190,7 +327,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     if wanted.created_before is not None:
         conditions.append(col(Notification.created_at) < wanted.created_before)
     conditions += operators.conditions(fields.NOTIFICATION, wanted.question)
-    return conditions + search.conditions(wanted.question)
+    return search.conditions(wanted.question) + conditions  # the cheap ones first
 
 
 __all__ = ["CREATED_AT", "ID", "LEVEL", "TOPIC", "TYPE", "Filter", "SortKey"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-Row = TypeVar("Row")
+from storage.selected import Row, Selected, fetch
+
+Each = TypeVar("Each")
 Position = tuple[Any, ...]  # a row's values of the sort keys
 
 
@@ -23,6 +27,11 @@ class SortKey:
     column: Any
     value: Callable[[Any], Any]  # the same of a row that was read
     descending: bool = True
+    attribute: str = ""  # of the row, that `value` reads
+
+    @cached_property
+    def is_instant(self) -> bool:
+        return self.column.type.python_type is datetime
 
 
 Order = Sequence[SortKey]
@@ -43,41 +52,68 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Page(Generic[Row]):
-    rows: list[Row]
-    has_next: bool
-    has_previous: bool
+class Page(Generic[Each]):
+    rows: list[Each]
+    has_next: bool | None  # None: it was not asked
+    has_previous: bool | None
 
 
 def key(name: str, column: object, value: Callable[[Any], Any], *, descending: bool = True) -> SortKey:
     assert isinstance(column, InstrumentedAttribute)
-    return SortKey(name=name, column=column, value=value, descending=descending)
+    return SortKey(name=name, column=column, value=value, descending=descending, attribute=column.key)
 
 
 def position(row: Any, order: Order) -> Position:
-    return tuple(sort_key.value(row) for sort_key in order)
+    return tuple(_value(sort_key, row) for sort_key in order)
 
 
-async def read(session: AsyncSession, statement: SelectOfScalar[Row], order: Order, bounds: Bounds) -> Page[Row]:
-    """The page of `statement` (which has filters, but no order of its own) within the bounds."""
-    within = statement
-    if bounds.after is not None:
-        within = within.where(_beyond(order, bounds.after))
-    if bounds.before is not None:
-        within = within.where(_beyond(order, bounds.before, backwards=True))
-    ordered = within.order_by(*(_direction(sort_key, backwards=bounds.backwards) for sort_key in order))
-    rows = list(await session.exec(ordered.limit(bounds.limit + 1).offset(bounds.offset or None)))
-    more, rows = len(rows) > bounds.limit, rows[: bounds.limit]
+async def read(
+    session: AsyncSession,
+    statement: Select[Any],
+    order: Order,
+    bounds: Bounds,
+    selected: Selected,
+    *,
+    kind: type[Row] = Row,
+) -> Page[Any]:
+    """The page of `statement`, which reads what is selected and has filters, but no order of its own."""
+
+    async def beyond() -> list[Any]:
+        return await fetch(session, outside(statement, order, bounds))
+
+    rows = partial(fetch, session, inside(statement, order, bounds), kind)
+    return await assembled(bounds, rows, beyond if selected.beyond else None)
+
+
+async def assembled(
+    bounds: Bounds, rows: Callable[[], Awaitable[list[Each]]], beyond: Callable[[], Awaitable[list[Any]]] | None
+) -> Page[Each]:
+    """The page within the bounds: of the `rows` that `inside` asks for, and `beyond` its edge what `outside` does.
+
+    The latter is asked where there is an edge; it may be None where nobody asks for what it says.
+    """
+    found = await rows()
+    more, shown = len(found) > bounds.limit, found[: bounds.limit]
+    beyond_edge: bool | None = bounds.offset > 0
+    if _edge(bounds) is not None:
+        beyond_edge = None if beyond is None else bool(await beyond())
     if bounds.backwards:
-        rows.reverse()
-        edge, outside = bounds.before, bounds.before is not None and _beyond(order, bounds.before, inclusive=True)
-    else:
-        edge = bounds.after
-        outside = edge is not None and _beyond(order, edge, backwards=True, inclusive=True)
-    beyond_edge = bounds.offset > 0 or (
-        edge is not None and await _exists(session, statement.where(outside), order, backwards=not bounds.backwards)
-    )
-    return Page(rows, has_next=beyond_edge, has_previous=more) if bounds.backwards else Page(rows, more, beyond_edge)
+        return Page(shown[::-1], has_next=beyond_edge, has_previous=more)
+    return Page(shown, has_next=more, has_previous=beyond_edge)
+
+
+def inside(statement: Select[Any], order: Order, bounds: Bounds) -> Select[Any]:
+    """Of the rows of a statement, those of a page, and one more."""
+    ordered = statement.where(*within(order, bounds)).order_by(*directions(order, backwards=bounds.backwards))
+    return ordered.limit(bounds.limit + 1).offset(bounds.offset)
+
+
+def outside(statement: Select[Any], order: Order, bounds: Bounds) -> Select[Any]:
+    """One row beyond the edge that a page starts from. It is looked for in an order, so that an index leads to it."""
+    edge = _edge(bounds)
+    assert edge is not None
+    beyond = statement.where(_beyond(order, edge, backwards=not bounds.backwards, inclusive=True))
+    return beyond.order_by(*directions(order, backwards=not bounds.backwards)).limit(1)
 
 
 async def count(session: AsyncSession, statement: SelectOfScalar[Any]) -> int:
@@ -85,10 +121,25 @@ async def count(session: AsyncSession, statement: SelectOfScalar[Any]) -> int:
     return (await session.exec(select(func.count()).select_from(statement.subquery()))).scalar_one()  # type: ignore[call-overload, no-any-return]
 
 
-async def _exists(session: AsyncSession, statement: SelectOfScalar[Any], order: Order, *, backwards: bool) -> bool:
-    """Whether there is a row. It is looked for in an order, so that an index leads to the first one."""
-    ordered = statement.order_by(*(_direction(sort_key, backwards=backwards) for sort_key in order))
-    return (await session.exec(ordered.limit(1))).first() is not None
+def within(order: Order, bounds: Bounds) -> list[ColumnElement[bool]]:
+    """What holds of the rows that a page may be read from."""
+    after, before = bounds.after, bounds.before
+    conditions = [] if after is None else [_beyond(order, after)]
+    return conditions if before is None else [*conditions, _beyond(order, before, backwards=True)]
+
+
+def directions(order: Order, *, backwards: bool) -> list[ColumnElement[Any]]:
+    return [_direction(sort_key, backwards=backwards) for sort_key in order]
+
+
+def _edge(bounds: Bounds) -> Position | None:
+    return bounds.before if bounds.backwards else bounds.after
+
+
+def _value(sort_key: SortKey, row: Any) -> Any:
+    value = sort_key.value(row)
+    # A row that was read as text has an instant as the API spells it.
+    return datetime.fromisoformat(value) if isinstance(value, str) and sort_key.is_instant else value
 
 
 def _direction(sort_key: SortKey, *, backwards: bool) -> ColumnElement[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import literal, union_all
+from sqlalchemy import ColumnElement, literal, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,6 +23,7 @@ from storage.models import Channel, Protocol, ProtocolType, Quota, ResourceState
 from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected, fetch, of_model
 from storage.sorting import Sort
 
 INTERNAL_NAME = "Internal"
@@ -77,8 +78,15 @@ async def is_name_taken(session: AsyncSession, domain_id: str, name: str, *, bes
 
 async def find(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
     """The protocol; the INTERNAL one of the scope's domain even when it is not stored."""
-    entity = Protocol if scope.domain_id is None else of_domain(scope.domain_id)
+    entity = _seen_in(scope)
     return (await session.exec(select(entity).where(col(entity.protocol_id) == protocol_id))).first()
+
+
+async def show(session: AsyncSession, protocol_id: str, scope: Scope, selected: Selected = ALL) -> Row | None:
+    """The same, as far as it is selected."""
+    entity = _seen_in(scope)
+    found = await fetch(session, selected.of(entity, of_model(entity), [col(entity.protocol_id) == protocol_id]))
+    return found[0] if found else None
 
 
 async def lock(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
@@ -95,10 +103,18 @@ def order(sort: Sequence[Sort]) -> Order:
 
 
 async def page(
-    session: AsyncSession, domain_id: str, wanted: Filter, bounds: Bounds, *, sort: Sequence[Sort] = ()
-) -> Page[Protocol]:
+    session: AsyncSession,
+    domain_id: str,
+    wanted: Filter,
+    bounds: Bounds,
+    *,
+    sort: Sequence[Sort] = (),
+    selected: Selected = ALL,
+) -> Page[Row]:
     entity = of_domain(domain_id)
-    return await paging.read(session, matching(entity, wanted), _order(entity, sort), bounds)
+    order = _order(entity, sort)
+    statement = selected.of(entity, of_model(entity), _conditions(entity, wanted), order=order)
+    return await paging.read(session, statement, order, bounds, selected)
 
 
 async def count(session: AsyncSession, domain_id: str, wanted: Filter) -> int:
@@ -129,6 +145,14 @@ def of_domain(domain_id: str) -> type[Protocol]:
 
 
 def matching(entity: type[Protocol], wanted: Filter) -> SelectOfScalar[Protocol]:
+    return select(entity).where(*_conditions(entity, wanted))
+
+
+def _seen_in(scope: Scope) -> type[Protocol]:
+    return Protocol if scope.domain_id is None else of_domain(scope.domain_id)
+
+
+def _conditions(entity: type[Protocol], wanted: Filter) -> list[ColumnElement[bool]]:
     equals = (
         (entity.protocol_id, wanted.protocol_id),
         (entity.name, wanted.name),
@@ -136,7 +160,7 @@ def matching(entity: type[Protocol], wanted: Filter) -> SelectOfScalar[Protocol]
         (entity.protocol_type, wanted.protocol_type),
     )
     conditions = [col(column) == value for column, value in equals if value is not None]
-    return select(entity).where(*conditions, *operators.conditions(fields.protocols_as(entity), wanted.question))
+    return [*conditions, *operators.conditions(fields.protocols_as(entity), wanted.question)]
 
 
 def _order(entity: type[Protocol], sort: Sequence[Sort]) -> Order:

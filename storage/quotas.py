@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import ColumnElement
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -14,6 +15,7 @@ from storage.models import Quota
 from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected, fetch, of_model
 from storage.sorting import Sort
 
 
@@ -26,6 +28,7 @@ class Filter:
     question: Question = EVERYTHING
 
 
+_COLUMNS = of_model(Quota)
 ORDER: Order = (
     paging.key("createdAt", Quota.created_at, lambda row: row.created_at),
     paging.key("quotaId", Quota.quota_id, lambda row: row.quota_id),
@@ -42,13 +45,14 @@ async def is_limited(session: AsyncSession, protocol_id: str) -> bool:
     return (await session.exec(select(exists().where(col(Quota.protocol_id) == protocol_id)))).one()
 
 
-async def find(session: AsyncSession, quota_id: str, scope: Scope) -> Quota | None:
-    return (await session.exec(_one(quota_id, scope))).first()
+async def find(session: AsyncSession, quota_id: str, scope: Scope, selected: Selected = ALL) -> Row | None:
+    found = await fetch(session, selected.of(Quota, _COLUMNS, _of(quota_id, scope)))
+    return found[0] if found else None
 
 
 async def lock(session: AsyncSession, quota_id: str, scope: Scope) -> Quota | None:
     """The quota: nothing is reserved under it by others until this transaction ends."""
-    return (await session.exec(_one(quota_id, scope).with_for_update())).first()
+    return (await session.exec(select(Quota).where(*_of(quota_id, scope)).with_for_update())).first()
 
 
 def order(sort: Sequence[Sort]) -> Order:
@@ -57,9 +61,16 @@ def order(sort: Sequence[Sort]) -> Order:
 
 
 async def page(
-    session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = ORDER
-) -> Page[Quota]:
-    return await paging.read(session, matching(scope, wanted), order, bounds)
+    session: AsyncSession,
+    scope: Scope,
+    wanted: Filter,
+    bounds: Bounds,
+    *,
+    order: Order = ORDER,
+    selected: Selected = ALL,
+) -> Page[Row]:
+    statement = selected.of(Quota, _COLUMNS, _conditions(scope, wanted), order=order)
+    return await paging.read(session, statement, order, bounds, selected)
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
@@ -70,16 +81,19 @@ async def remove(session: AsyncSession, quota: Quota) -> None:
     await session.exec(delete(Quota).where(col(Quota.quota_id) == quota.quota_id))
 
 
-def _one(quota_id: str, scope: Scope) -> SelectOfScalar[Quota]:
-    return _visible(scope).where(col(Quota.quota_id) == quota_id)
-
-
 def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Quota]:
+    return select(Quota).where(*_conditions(scope, wanted))
+
+
+def _of(quota_id: str, scope: Scope) -> list[ColumnElement[bool]]:
+    return [*_within(scope), col(Quota.quota_id) == quota_id]
+
+
+def _conditions(scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
     equals = ((Quota.quota_id, wanted.quota_id), (Quota.protocol_id, wanted.protocol_id))
     conditions = [col(column) == value for column, value in equals if value is not None]
-    return _visible(scope).where(*conditions, *operators.conditions(fields.QUOTA, wanted.question))
+    return [*_within(scope), *conditions, *operators.conditions(fields.QUOTA, wanted.question)]
 
 
-def _visible(scope: Scope) -> SelectOfScalar[Quota]:
-    statement = select(Quota)
-    return statement if scope.domain_id is None else statement.where(col(Quota.domain_id) == scope.domain_id)
+def _within(scope: Scope) -> list[ColumnElement[bool]]:
+    return [] if scope.domain_id is None else [col(Quota.domain_id) == scope.domain_id]

@@ -1,4 +1,7 @@
-"""What is past its time: the beginnings of change logs, and old notifications. Found from indexes, in small batches."""
+"""What is past its time: the beginnings of change logs, old notifications, and deliveries that ended long ago.
+
+Found from indexes, in small batches.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.models import Change, Inbox, Notification
+from storage.engine import among
+from storage.models import Attempt, Change, Delivery, Inbox, Notification
 
 Ends = Mapping[int, int]  # by inbox: the sequence number up to which its log may go, or its notifications
 
@@ -56,6 +60,20 @@ async def past(session: AsyncSession, *, before: datetime, limit: int) -> Sequen
     rows = select(Notification).where(col(Notification.domain_id) == domain, *_past(Notification, before))
     order = (col(Notification.created_at), col(Notification.notification_id))
     return list(await session.exec(rows.order_by(*order).limit(limit)))
+
+
+async def forget_deliveries(session: AsyncSession, *, before: datetime, limit: int) -> int:
+    """Delete those that ended longest ago, before an instant, with their attempts; how many.
+
+    One that is being sent again, or deleted, at the same moment is passed over.
+    """
+    finished_at = col(Delivery.finished_at)
+    oldest = select(Delivery.delivery_id).where(finished_at < before).order_by(finished_at).limit(limit)
+    ended = list(await session.exec(oldest.with_for_update(skip_locked=True)))
+    for model in (Attempt, Delivery):
+        them = among(session, col(model.delivery_id), ended)
+        await session.exec(delete(model).where(them), execution_options={"synchronize_session": False})
+    return len(ended)
 
 
 def ends_of(rows: Sequence[Notification]) -> Ends:

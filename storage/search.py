@@ -1,38 +1,52 @@
-"""Narrowing what is asked of notifications down by an index of their contents' texts: FTS5 on SQLite, pg_trgm else.
+"""Narrowing what is asked of notifications down by an index of their contents' texts.
 
-It narrows only, so answers are the same without it: the conditions of `storage.operators` still hold of every row. It
-is asked where it helps: a scope of few rows is read through faster, and so is the list of what nearly everything
-contains, which has a page together soon.
+It narrows only, so answers are the same without it: the conditions of `storage.operators` still hold of every row. A
+list begins to be read without it, row by row in its order: where that ends soon, because its rows do or because the
+page is full, the index is never asked. It is asked for the rest, and what it leads to is read instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Boolean, ColumnElement, Executable, literal, or_, text
+from sqlalchemy import Boolean, ColumnElement, Select, and_, case, func, literal, null, or_, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import fields, folding, search_texts
+from storage import fields, folding, search_index, search_texts
 from storage.columns import Text
 from storage.models import Content, Notification
 from storage.operators import Filter, Operator, Question
 from storage.scope import Scope
+from storage.search_index import SEARCHED, Alternatives, Listing
 
-# Checking so many one by one takes about 50 ms.
-FEW_ROWS = 5_000  # of a scope, which is read through
-MANY_FOUND = 5_000  # contents, with which a list is soon full as it goes
+FIRST_ROWS = 250  # of a list that are read in any case: well below a millisecond
+NEXT_ROWS = 5_000  # and of one that had something among those, but no whole page
+MANY_FOUND = 5_000  # contents, beyond which the index is of no use
+FREQUENT = 20_000  # contents, which PostgreSQL's index takes some milliseconds to list
+MAX_ALTERNATIVES = 32  # of one condition that the index is asked for
+MAX_CONDITIONS = 4
 
-Alternatives = list[str]  # texts of which one has to be there
+# What contains a text, or who has many rows, PostgreSQL does not foresee well: it would read through a table, or make
+# room to remember many rows of which few are read.
+_BY_INDEX = text("SELECT set_config('enable_seqscan', 'off', true), set_config('enable_memoize', 'off', true)")
 
 _SEARCHED = {(asked.field.name, asked.path) for asked in map(fields.NOTIFICATION.resolve, fields.NOTIFICATION.keyword)}
-_SEARCHED_COLUMN: ColumnElement[str] = Content.__table__.c.searched  # type: ignore[attr-defined]
-_MATCH = text("SELECT rowid FROM content_search WHERE content_search MATCH :match LIMIT :limit")
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How a list is read without the index."""
+
+    within: Sequence[ColumnElement[bool]]  # what leads to its rows
+    asked: Sequence[ColumnElement[bool]]  # what is asked of each of them
+    order: Sequence[ColumnElement[Any]]  # in which an index has them
+    wanted: int | None = None  # the first of those that are found; None: all
 
 
 def conditions(question: Question) -> list[ColumnElement[bool]]:
@@ -40,67 +54,63 @@ def conditions(question: Question) -> list[ColumnElement[bool]]:
 
     The question has to be one that can be asked.
     """
-    return [
-        or_(*(_has(_SEARCHED_COLUMN, literal(folding.fold(each), Text())) for each in one)) for one in _sought(question)
-    ]
+    return [or_(*(_has(SEARCHED, literal(folding.fold(each), Text())) for each in one)) for one in _sought(question)]
 
 
-async def candidates(
-    session: AsyncSession, question: Question, scope: Scope, within: Sequence[ColumnElement[bool]]
-) -> list[int] | None:
-    """The contents among which all is that the question asks for; None where the index is of no use.
+async def candidates(session: AsyncSession, question: Question, scope: Scope, walk: Walk) -> list[int] | None:
+    """The contents among which all is that the question asks for; None where the walk is as good.
 
-    `within` are the conditions of the scope. The question has to be one that can be asked.
+    The question has to be one that can be asked.
     """
     sought = [each for each in _sought(question) if all(map(search_texts.trigrams, each))]
     if not sought:
         return None
+    index = search_index.listed(session, sought, scope.domain_id, limit=MANY_FOUND + 1)
     if session.get_bind().dialect.name == "sqlite":
-        return await _within_bounds(session, _sqlite_matches(sought, scope), within)
-    # What contains a text, or who has many rows, is not foreseen well: a table would be read through for nothing.
-    await session.exec(text("SET LOCAL enable_seqscan = off"))  # type: ignore[call-overload]
-    found = await _within_bounds(session, _postgresql_matches(sought, scope), within)
-    await session.exec(text("SET LOCAL enable_seqscan TO DEFAULT"))  # type: ignore[call-overload]
+        return await _candidates(session, index, walk)
+    if await search_index.expected(session, sought, scope.domain_id) > FREQUENT:
+        return None
+    await session.exec(_BY_INDEX)  # type: ignore[call-overload]
+    found = await _candidates(session, index, walk)
+    if walk.wanted is None:
+        await session.exec(text("SET LOCAL enable_seqscan TO DEFAULT"))  # type: ignore[call-overload]
     return found
 
 
-async def _within_bounds(
-    session: AsyncSession, matches: Executable, within: Sequence[ColumnElement[bool]]
-) -> list[int] | None:
-    """The contents that match, if there are not too many of them, and the scope has many rows."""
-    if not await _has_many(session, within):
-        return None
-    found = [row[0] for row in (await session.exec(matches)).all()]  # type: ignore[call-overload]
-    return found if len(found) <= MANY_FOUND else None
+async def _candidates(session: AsyncSession, index: Listing, walk: Walk) -> list[int] | None:
+    for rows, enough in ((FIRST_ROWS, 1), (NEXT_ROWS, walk.wanted)):
+        [(there, found, listed)] = await session.exec(_beginning(walk, rows, enough, index))  # type: ignore[call-overload]
+        if there < rows or (walk.wanted is not None and found >= walk.wanted):
+            return None
+        if listed is not None:
+            contents = search_index.read(listed)
+            return contents if len(contents) <= MANY_FOUND else None
+    raise AssertionError("unreachable")
 
 
-async def _has_many(session: AsyncSession, within: Sequence[ColumnElement[bool]]) -> bool:
-    beyond = select(Notification.notification_id).where(*within).offset(FEW_ROWS).limit(1)
-    return (await session.exec(beyond)).first() is not None
-
-
-def _sqlite_matches(sought: Sequence[Alternatives], scope: Scope) -> Executable:
-    conditions = [] if scope.domain_id is None else [_quoted(search_texts.mark(scope.domain_id))]
-    conditions += [f"({' OR '.join(map(_all_trigrams, each))})" for each in sought]
-    return _MATCH.bindparams(match=" AND ".join(conditions), limit=MANY_FOUND + 1)
-
-
-def _postgresql_matches(sought: Sequence[Alternatives], scope: Scope) -> Executable:
-    conditions: list[ColumnElement[bool]] = [
-        or_(*(_SEARCHED_COLUMN.like(_pattern(each), escape="\\") for each in one)) for one in sought
-    ]
-    if scope.domain_id is not None:
-        conditions.append(col(Content.domain_id) == scope.domain_id)
-    return sqlalchemy.select(col(Content.content_id)).where(*conditions).limit(MANY_FOUND + 1)
+def _beginning(walk: Walk, rows: int, enough: int | None, index: Listing) -> Select[Any]:
+    """Of the walk's first rows how many there are, and how many are found; if not enough, what the index lists."""
+    first = (
+        sqlalchemy.select(case((and_(*walk.asked), 1), else_=0).label("is_found"))
+        .select_from(Notification)
+        .join(Content)
+        .where(*walk.within)
+        .order_by(*walk.order)
+        .limit(rows)
+        .subquery()
+    )
+    there, found = func.count(), func.count().filter(first.c.is_found == 1)
+    is_asked = there == rows if walk.wanted is None else and_(there == rows, found < enough)
+    return sqlalchemy.select(there, found, case((is_asked, index), else_=null())).select_from(first)
 
 
 def _sought(question: Question) -> list[Alternatives]:
-    """Texts of which one has to be in contents that are asked for, for each condition that is a matter of texts."""
+    """Texts of which one has to be in contents that are asked for, for conditions that are a matter of a few texts."""
     every = [_alternatives(each) for each in question.filter]
     either = [_alternatives(each) for each in question.filter_or]
     words = (question.keyword or "").split()
     conditions = [*every, [text for one in either for text in one] if all(either) else [], words]
-    return [each for each in conditions if each]
+    return [each for each in conditions if 0 < len(each) <= MAX_ALTERNATIVES][:MAX_CONDITIONS]
 
 
 def _alternatives(wanted: Filter) -> Alternatives:
@@ -111,19 +121,6 @@ def _alternatives(wanted: Filter) -> Alternatives:
     if wanted.operator == Operator.CONTAIN:
         return [wanted.value]
     return list(wanted.value) if wanted.operator == Operator.CONTAIN_IN else []
-
-
-def _all_trigrams(sought: str) -> str:
-    return " AND ".join(map(_quoted, search_texts.trigrams(sought)))
-
-
-def _quoted(trigram: str) -> str:
-    return '"{}"'.format(trigram.replace('"', '""'))
-
-
-def _pattern(sought: str) -> str:
-    escaped = "".join(f"\\{character}" if character in "\\%_" else character for character in folding.fold(sought))
-    return f"%{escaped}%"
 
 
 class _has(FunctionElement[bool]):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from storage import folding
 
 TRIGRAM = 3  # characters
 FIELDS = ("title", "description")  # of a message
+MAX_MARKS = 1_024  # kept, of domains
 PRIVATE_USE = range(0xF0000, 0xFFFFE)  # characters that stand for nothing
 
 
@@ -23,6 +25,7 @@ def searched(domain_id: str, topic: str, message: Mapping[str, Any]) -> str:
     return "\n".join([mark(domain_id), folding.fold(topic), *map(folding.fold, texts)])
 
 
+@lru_cache(MAX_MARKS)
 def mark(domain_id: str) -> str:
     """A trigram that contents of this domain have, and those of few others."""
     digest = hashlib.sha256(domain_id.encode()).digest()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import reduce
 from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, ColumnElement, case, func, literal
 
 from storage import json_keys
@@ -53,6 +54,10 @@ def _resolve(fields: Fields, key: str, index: int) -> Asked:
         raise Unaskable(str(error), field=f"keys.{index}.key") from None
 
 
+def _document(value: Any) -> Any:
+    return orjson.loads(value) if isinstance(value, str) else value  # of a row that was read as text
+
+
 def _keys(asked: Asked, descending: bool) -> Iterator[SortKey]:
     field, name = asked.field, SEPARATOR.join((asked.field.name, *asked.path))
 
@@ -60,11 +65,11 @@ def _keys(asked: Asked, descending: bool) -> Iterator[SortKey]:
         return reduce(getattr, field.attributes, row)
 
     def key(name: str, column: ColumnElement[Any], value: Callable[[Any], Any]) -> SortKey:
-        return SortKey(name=name, column=column, value=value, descending=descending)
+        return SortKey(name, column, value, descending, attribute=field.attributes[-1])
 
     if field.kind in DOCUMENTS:
         in_json = json_keys.sorted_by(field.column, asked.path)
-        yield key(name, in_json, lambda row: json_keys.sort_key(value(row), asked.path))
+        yield key(name, in_json, lambda row: json_keys.sort_key(_document(value(row)), asked.path))
     elif field.kind is Kind.BOOLEAN:
         yield key(name, field.comparable, lambda row: int(value(row)))
     elif not field.is_nullable:

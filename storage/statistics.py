@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from enum import StrEnum
-from time import monotonic
 from typing import Any
 
 import asyncpg
 import orjson
 from sqlalchemy import Select, func, select
-from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -43,7 +40,6 @@ MAX_RESULT_BYTES = 16 * 1024 * 1024  # of it, as JSON
 MAX_GATHERED = 100_000  # values that push, add_to_set and merge_objects put together
 MAX_GATHERED_CHARACTERS = 16 * 1024 * 1024  # of them, as JSON
 BATCH = 500  # rows that are read at once
-STEPS = 10_000  # of SQLite's machine between two looks at the clock: about a millisecond
 
 
 class Record(StrEnum):
@@ -78,13 +74,13 @@ class Result:
     total_count: int | None  # where there is a limit
 
 
-async def read(session: AsyncSession, record: Record, scope: Scope, wanted: Wanted, *, at_most: timedelta) -> Result:
+async def read(session: AsyncSession, record: Record, scope: Scope, wanted: Wanted) -> Result:
     """Raises Unaskable, TooCostly."""
-    found = _rows(session, record, scope, wanted.question)
+    found = await _rows(session, record, scope, wanted.question)
     rows = (
         pipelines.run(found, wanted.stages) if wanted.distinct is None else pipelines.distinct(found, wanted.distinct)
     )
-    async with _limited(session, at_most), _translated():
+    async with _translated():
         for gathering in rows.gatherings:
             await _check(session, gathering)
         results = await _results(session, rows, wanted)
@@ -128,26 +124,6 @@ async def _number(session: AsyncSession, statement: Select[Any]) -> int:
 
 
 @asynccontextmanager
-async def _limited(session: AsyncSession, at_most: timedelta) -> AsyncIterator[None]:
-    """On SQLite, end what takes longer; PostgreSQL does so by itself. Raises TooCostly."""
-    if session.get_bind().dialect.name != "sqlite":
-        yield
-        return
-    raw = await (await session.connection()).get_raw_connection()
-    driver, ends = raw.driver_connection, monotonic() + at_most.total_seconds()
-    assert driver is not None
-    await driver.set_progress_handler(lambda: monotonic() > ends, STEPS)
-    try:
-        yield
-    except DBAPIError as error:
-        if monotonic() > ends:
-            raise TooCostly("The question costs too much.") from error
-        raise
-    finally:
-        await driver.set_progress_handler(None, 0)
-
-
-@asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
     """While rows are streamed, SQLAlchemy leaves the errors of PostgreSQL's driver as they are."""
     try:
@@ -168,37 +144,40 @@ class _Source:
     order: Sequence[Any]  # columns, the oldest record first
 
 
-def _notifications(scope: Scope, question: Question) -> _Source:
-    statement = notifications.matching(scope, notifications.Filter(question=question))
+Find = Callable[[AsyncSession, Scope, Question], Awaitable[_Source]]
+
+
+async def _notifications(session: AsyncSession, scope: Scope, question: Question) -> _Source:
+    statement = await notifications.matching(session, scope, notifications.Filter(question=question))
     return _Source(statement, fields.NOTIFICATION, (Notification.created_at, Notification.notification_id))
 
 
-def _deliveries(scope: Scope, question: Question) -> _Source:
+async def _deliveries(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
     statement = deliveries.matching(scope, deliveries.Filter(question=question))
     return _Source(statement, fields.DELIVERY, _columns(deliveries.NEWEST_FIRST))
 
 
-def _protocols(scope: Scope, question: Question) -> _Source:
+async def _protocols(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
     assert scope.domain_id is not None
     entity = protocols.of_domain(scope.domain_id)
     statement = protocols.matching(entity, protocols.Filter(question=question))
     return _Source(statement, fields.protocols_as(entity), (entity.created_at, entity.protocol_id))
 
 
-def _channels(kind: ChannelKind) -> Callable[[Scope, Question], _Source]:
-    def source(scope: Scope, question: Question) -> _Source:
+def _channels(kind: ChannelKind) -> Find:
+    async def source(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
         statement = channels.matching(kind, scope, channels.Filter(question=question))
         return _Source(statement, channels.FIELDS[kind], _columns(channels.ORDER))
 
     return source
 
 
-def _quotas(scope: Scope, question: Question) -> _Source:
+async def _quotas(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
     statement = quotas.matching(scope, quotas.Filter(question=question))
     return _Source(statement, fields.QUOTA, _columns(quotas.ORDER))
 
 
-def _usages(scope: Scope, question: Question) -> _Source:
+async def _usages(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
     statement = usages.matching(scope, usages.Filter(question=question))
     return _Source(statement, fields.NOTIFICATION_USAGE, _columns(usages.ORDER))
 
@@ -207,7 +186,7 @@ def _columns(order: Order) -> list[Any]:
     return [key.column for key in order]
 
 
-_SOURCES: Mapping[Record, Callable[[Scope, Question], _Source]] = {
+_SOURCES: Mapping[Record, Find] = {
     Record.NOTIFICATION: _notifications,
     Record.DELIVERY: _deliveries,
     Record.PROTOCOL: _protocols,
@@ -218,9 +197,9 @@ _SOURCES: Mapping[Record, Callable[[Scope, Question], _Source]] = {
 }
 
 
-def _rows(session: AsyncSession, record: Record, scope: Scope, question: Question) -> Rows:
+async def _rows(session: AsyncSession, record: Record, scope: Scope, question: Question) -> Rows:
     """The records in scope that the question is about, the oldest first."""
-    source = _SOURCES[record](scope, question)
+    source = await _SOURCES[record](session, scope, question)
     asked, order = list(source.fields.fields.values()), source.order
     columns = [field.column.label(f"f{index}") for index, field in enumerate(asked)]
     columns += [column.label(f"o{index}") for index, column in enumerate(order)]

@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, case
+import sqlalchemy
+from sqlalchemy import ColumnElement, Select, bindparam, case
 from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import fields, operators, paging, sorting
-from storage.engine import insert
+from storage.columns import Text
+from storage.engine import Several, insert, one_of
 from storage.models import NotificationUsage, Quota
 from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.selected import ALL, Row, Selected
 from storage.sorting import Sort
+from storage.statements import Query
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,21 @@ class _Used:
     month: int = 0
 
 
+class _Limits(NamedTuple):
+    """What a quota says."""
+
+    day: int | None
+    month: int | None
+
+
+def _limits(dialect: str) -> Select[Any, Any, Any]:
+    of_protocols = one_of(dialect, col(Quota.protocol_id), bindparam("protocol_ids", type_=Several(Text())))
+    return sqlalchemy.select(col(Quota.protocol_id), col(Quota.day), col(Quota.month)).where(of_protocols)
+
+
+_LIMITS = Query(_limits)
+
+_COLUMNS = {field.attributes[-1]: field.column for field in fields.NOTIFICATION_USAGE.fields.values()}
 ORDER: Order = (
     paging.key("date", NotificationUsage.date, lambda row: row.date),
     paging.key("protocolId", NotificationUsage.protocol_id, lambda row: row.protocol_id),
@@ -82,11 +102,14 @@ async def remaining(session: AsyncSession, protocol_ids: Collection[str], date: 
     """What is left on this day to those of these protocols whose quota says so: a snapshot, which locks nothing."""
     if not protocol_ids:
         return {}
-    quotas = list(await session.exec(select(Quota).where(col(Quota.protocol_id).in_(sorted(protocol_ids)))))
-    if not quotas:
+    limits = {
+        protocol_id: _Limits(day, month)
+        for protocol_id, day, month in await _LIMITS.rows(session, protocol_ids=sorted(protocol_ids))
+    }
+    if not limits:
         return {}
-    used = await _used(session, [quota.protocol_id for quota in quotas], date)
-    left = {quota.protocol_id: _left(quota, used.get(quota.protocol_id, _Used())) for quota in quotas}
+    used = await _used(session, limits, date)
+    left = {protocol_id: _left(limit, used.get(protocol_id, _Used())) for protocol_id, limit in limits.items()}
     return {protocol_id: number for protocol_id, number in left.items() if number is not None}
 
 
@@ -96,9 +119,16 @@ def order(sort: Sequence[Sort]) -> Order:
 
 
 async def page(
-    session: AsyncSession, scope: Scope, wanted: Filter, bounds: Bounds, *, order: Order = ORDER
-) -> Page[NotificationUsage]:
-    return await paging.read(session, matching(scope, wanted), order, bounds)
+    session: AsyncSession,
+    scope: Scope,
+    wanted: Filter,
+    bounds: Bounds,
+    *,
+    order: Order = ORDER,
+    selected: Selected = ALL,
+) -> Page[Row]:
+    statement = selected.of(NotificationUsage, _COLUMNS, _conditions(scope, wanted), order=order)
+    return await paging.read(session, statement, order, bounds, selected)
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
@@ -136,7 +166,7 @@ async def _used(session: AsyncSession, protocol_ids: Collection[str], date: str)
     return {protocol_id: _Used(int(day), int(month)) for protocol_id, day, month in await session.exec(statement)}
 
 
-def _left(quota: Quota, used: _Used) -> int | None:
+def _left(quota: Quota | _Limits, used: _Used) -> int | None:
     """What the quota leaves; None: it has no limits."""
     limits = ((quota.day, used.day), (quota.month, used.month))
     left = [max(0, limit - taken) for limit, taken in limits if limit is not None]
@@ -144,6 +174,10 @@ def _left(quota: Quota, used: _Used) -> int | None:
 
 
 def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[NotificationUsage]:
+    return select(NotificationUsage).where(*_conditions(scope, wanted))
+
+
+def _conditions(scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
     date = col(NotificationUsage.date)
     conditions: list[ColumnElement[bool]] = []
     if scope.domain_id is not None:
@@ -154,6 +188,4 @@ def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[NotificationUsage]:
         conditions.append(date >= wanted.date_from)
     if wanted.date_to is not None:
         conditions.append(date <= wanted.date_to)
-    return select(NotificationUsage).where(
-        *conditions, *operators.conditions(fields.NOTIFICATION_USAGE, wanted.question)
-    )
+    return [*conditions, *operators.conditions(fields.NOTIFICATION_USAGE, wanted.question)]

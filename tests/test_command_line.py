@@ -119,6 +119,17 @@ def test_keys_are_readable_by_their_owner_alone(live: ServerProcess) -> None:
     assert modes == {"signing.key": 0o600, "encryption.key": 0o600}
 
 
+def test_a_new_data_folder_is_open_to_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the embedded database, and messages are not encrypted."""
+    monkeypatch.setenv("TOCSIN_DATA_DIR", str(tmp_path / "data"))
+    before = os.umask(0o022)
+    done = CliRunner().invoke(main.cli, token_arguments())
+    os.umask(before)
+
+    assert done.exit_code == 0
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 # Schema and migrations.
 
 

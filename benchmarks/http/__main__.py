@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.http
     .venv/bin/python -m benchmarks.http --quick
 
-Each server is one process on a core of its own and the load is on the others; for each operation the three are measured
+Each server is one process on a core of its own and the load is on the others; for each operation they are measured
 in turn, round after round. CPU of the server's process per request is the sturdier figure: a busy machine changes it
 less than requests per second.
 """
@@ -57,6 +57,7 @@ async def main(options: argparse.Namespace) -> None:
     for engine in options.engines:
         async with data.filled(engine, options.notifications) as places, servers.running(places, core) as running:
             idle[engine] = {server.name: server.resident_mb for server in running}
+            idle[engine].pop(operations.KEEPING)
             for line in await compare(engine, running, options):
                 say(line)
     elapsed, cpu = servers.import_seconds(core, options.rounds)
@@ -79,7 +80,9 @@ async def compare(engine: str, running: Sequence[Server], options: argparse.Name
                 if operation.requests(server.name):
                     figures = await measure(server, operation, options)
                     rounds.setdefault((operation.name, server.name), []).append(figures)
-    return [_line(engine, operation.name, rounds) for operation in asked]
+    lines = [_line(engine, operation.name, rounds) for operation in asked]
+    kept = [each.name for each in asked if each.is_kept]
+    return lines + [_line(engine, name, rounds, operations.KEEPING, ", unchanged inbox") for name in kept]
 
 
 async def check(operation: Operation, running: Iterable[Server]) -> None:
@@ -121,12 +124,12 @@ def _comparable(answer: bytes) -> Any:
     return answered
 
 
-def _line(engine: str, operation: str, rounds: dict[Cell, list[Figures]]) -> str:
-    ours, stock, floor = (_median(rounds.get((operation, server), [])) for server in ("Tocsin", "stock", "floor"))
+def _line(engine: str, operation: str, rounds: dict[Cell, list[Figures]], server: str = "Tocsin", how: str = "") -> str:
+    ours, stock, floor = (_median(rounds.get((operation, name), [])) for name in (server, "stock", "floor"))
     numbers = [f"{each.per_second:,.0f}" for each in (ours, stock, floor)]
     numbers += [f"{each.cpu_us:,.0f}" for each in (ours, stock, floor)]
     ratios = [f"{stock.cpu_us / ours.cpu_us:.1f} x", f"{floor.cpu_us / ours.cpu_us:.0%}"]
-    return f"| {' | '.join([engine, operation, *numbers, *ratios])} |".replace("nan%", "").replace("nan", "")
+    return f"| {' | '.join([engine, operation + how, *numbers, *ratios])} |".replace("nan%", "").replace("nan", "")
 
 
 def _median(figures: Sequence[Figures]) -> Figures:

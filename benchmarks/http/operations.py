@@ -30,6 +30,7 @@ CREATE = (
 WATCH = f"subscription Watch {{ notificationCreated {{ {FIELDS} }} }}"
 
 TOPIC, PROBE = "monitoring.alert", "benchmark.probe"
+KEEPING = "Tocsin, keeping"  # the server that keeps answers: it is asked what is unchanged only
 MOST = 512  # different requests of one operation
 
 Token = Callable[[str, str], str]  # of a user or service, in a role
@@ -42,8 +43,11 @@ class Operation:
     floor: Sequence[bytes]  # none: the floor has no such thing
     watchers: Sequence[str] = ()  # the tokens of those who watch: each request leads to one event at one of them
     probes: Sequence[bytes] = ()  # the same for each of them, with the topic PROBE
+    is_kept: bool = False  # by the server that keeps answers
 
     def requests(self, server: str) -> Sequence[bytes]:
+        if server == KEEPING and not self.is_kept:
+            return ()
         return self.floor if server == "floor" else self.graphql
 
 
@@ -83,6 +87,7 @@ def _list(first: int, readers: Sequence[tuple[str, str]]) -> Operation:
         f"list {first}",
         [_asked(bearer, LIST, {"first": first}) for _, bearer in readers],
         [_got(f"/notifications/{user_id}/{first}") for user_id, _ in readers],
+        is_kept=True,
     )
 
 

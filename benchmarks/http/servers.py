@@ -1,4 +1,4 @@
-"""The three servers, each a process on its own core, and what such a process costs: CPU, memory, time to import.
+"""The servers, each a process on its own core, and what such a process costs: CPU, memory, time to import.
 
 Everything else, the load and the database, runs on the other cores.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.http import sample
+from benchmarks.http import operations, sample
 from benchmarks.http.data import Places
 from resolvers import access
 from resolvers.access import Caller, Role
@@ -68,16 +68,17 @@ def token(user_id: str, role: str) -> str:
 
 @asynccontextmanager
 async def running(places: Places, core: int) -> AsyncIterator[Sequence[Server]]:
-    """All three, ready: Tocsin, the stock server, the floor."""
+    """All, ready: Tocsin, which reads for every answer, the stock server, the floor, and Tocsin as it keeps answers."""
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(_tocsin(places, core)),
+            await stack.enter_async_context(_tocsin("Tocsin", places, core, TOCSIN_ANSWERS_KEPT_BYTES="0")),
             await stack.enter_async_context(
                 _running("stock", "benchmarks.stock.server", core, DATABASE_URL=places.stock, SECRET=KEY)
             ),
             await stack.enter_async_context(
                 _running("floor", "benchmarks.http.floor", core, DATABASE_URL=places.floor)
             ),
+            await stack.enter_async_context(_tocsin(operations.KEEPING, places, core)),
         ]
 
 
@@ -90,29 +91,30 @@ def import_seconds(core: int, times: int) -> tuple[float, float]:
 
 
 @asynccontextmanager
-async def _tocsin(places: Places, core: int) -> AsyncIterator[Server]:
+async def _tocsin(name: str, places: Places, core: int, **variables: str) -> AsyncIterator[Server]:
     """It writes every delivery, but does not send them: that is what benchmarks.dispatch measures."""
     settings = {
-        "TOCSIN_DATA_DIR": str(places.folder / "tocsin"),
+        "TOCSIN_DATA_DIR": str(places.folder / name),
         "TOCSIN_DATABASE_URL": places.tocsin,
         "TOCSIN_SIGNING_KEY": KEY,
         "TOCSIN_DISPATCH_WORKER": "false",
         "TOCSIN_MARK_READ_ON_FETCH": "false",  # or every list would be measured in its first round only
+        **variables,
     }
-    port = _free_port()
-    async with _process("Tocsin", ["main.py", "serve"], port, core, settings | {"TOCSIN_PORT": str(port)}) as server:
+    port = free_port()
+    async with process(name, ["main.py", "serve"], port, core, settings | {"TOCSIN_PORT": str(port)}) as server:
         yield server
 
 
 @asynccontextmanager
 async def _running(name: str, module: str, core: int, **variables: str) -> AsyncIterator[Server]:
-    port = _free_port()
-    async with _process(name, ["-m", module], port, core, variables | {"PORT": str(port)}) as server:
+    port = free_port()
+    async with process(name, ["-m", module], port, core, variables | {"PORT": str(port)}) as server:
         yield server
 
 
 @asynccontextmanager
-async def _process(
+async def process(
     name: str, arguments: Sequence[str], port: int, core: int, variables: dict[str, str]
 ) -> AsyncIterator[Server]:
     with _started(["taskset", "--cpu-list", str(core), sys.executable, *arguments], variables) as process:
@@ -146,7 +148,7 @@ async def _ready(process: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError(f"a server ended with {process.returncode}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

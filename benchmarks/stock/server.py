@@ -1,16 +1,15 @@
 """The notification server that a developer writes in an afternoon with Strawberry and SQLModel, by their documentation.
 
-Its API is the part of Tocsin's that the benchmark asks for, so that both get the very same requests. It has one table,
-signed tokens, a list by cursor, and live events to the sockets of this process; nothing is delivered anywhere.
+Its API is the part of Tocsin's that the benchmarks ask for, so that both get the very same requests. It has signed
+tokens, a list by cursor, projects with members, and live events by broadcaster; nothing is delivered anywhere.
 It must not import anything of Tocsin's.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import uuid
-from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from typing import Any
 import jwt
 import strawberry
 import uvicorn
+from broadcaster import Broadcast
 from sqlalchemy import JSON, DateTime, event, func
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import Field, Index, SQLModel, col, select
@@ -32,7 +32,7 @@ from strawberry.permission import BasePermission
 
 SECRET = os.environ.get("SECRET", "")
 engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///stock.db"))
-listeners: dict[str, set[asyncio.Queue[NotificationRow]]] = defaultdict(set)
+broadcast = Broadcast(os.environ.get("BROADCAST_URL", "memory://"))
 
 
 @event.listens_for(engine.sync_engine, "connect")
@@ -78,6 +78,13 @@ class NotificationRow(SQLModel, table=True):
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC), sa_type=DateTime(timezone=True))
 
 
+class ProjectMember(SQLModel, table=True):
+    __tablename__ = "project_member"
+
+    project_id: str = Field(primary_key=True)
+    user_id: str = Field(primary_key=True)
+
+
 @strawberry.type
 class Notification:
     notification_id: strawberry.ID
@@ -99,6 +106,16 @@ class Notification:
             is_read=row.is_read,
             created_at=row.created_at,
         )
+
+    @classmethod
+    def from_json(cls, text: str) -> Notification:
+        """As it is broadcast."""
+        return cls.from_row(NotificationRow.model_validate(json.loads(text)))
+
+
+@strawberry.type
+class FeedEvent:
+    notification: Notification
 
 
 @strawberry.type
@@ -186,40 +203,59 @@ class Query:
 class Mutation:
     @strawberry.mutation(permission_classes=PROTECTED)
     async def create_notification(self, input: CreateNotificationInput) -> CreateNotificationPayload:
-        row = NotificationRow(
-            user_id=input.resource_id,
-            topic=input.topic,
-            message=input.message,
-            notification_type=input.notification_type,
-            notification_level=input.notification_level,
-        )
+        """To a user; or to a project, and to each of its members."""
+        first = NotificationRow(user_id=input.resource_id, **_content(input))
+        rows = [first]
         async with AsyncSession(engine, expire_on_commit=False) as session:
-            session.add(row)
+            if input.resource_type == "identity.Project":
+                members = select(ProjectMember.user_id).where(ProjectMember.project_id == input.resource_id)
+                rows += [NotificationRow(user_id=user_id, **_content(input)) for user_id in await session.exec(members)]
+            session.add_all(rows)
             await session.commit()
-        for queue in listeners[row.user_id]:
-            queue.put_nowait(row)
-        return CreateNotificationPayload(notification=Notification.from_row(row))
+        for row in rows:
+            await broadcast.publish(channel=row.user_id, message=row.model_dump_json())
+        return CreateNotificationPayload(notification=Notification.from_row(first))
+
+    @strawberry.mutation(permission_classes=PROTECTED)
+    async def add_project_members(self, project_id: strawberry.ID, user_ids: list[strawberry.ID]) -> int:
+        async with AsyncSession(engine) as session:
+            session.add_all(ProjectMember(project_id=project_id, user_id=user_id) for user_id in user_ids)
+            await session.commit()
+        return len(user_ids)
+
+
+def _content(input: CreateNotificationInput) -> dict[str, Any]:
+    return {
+        "topic": input.topic,
+        "message": input.message,
+        "notification_type": input.notification_type,
+        "notification_level": input.notification_level,
+    }
 
 
 @strawberry.type
 class Subscription:
     @strawberry.subscription(permission_classes=PROTECTED)
     async def notification_created(self, info: strawberry.Info) -> AsyncGenerator[Notification, None]:
-        queue: asyncio.Queue[NotificationRow] = asyncio.Queue()
-        mine = listeners[info.context["user_id"]]
-        mine.add(queue)
-        try:
-            while True:
-                yield Notification.from_row(await queue.get())
-        finally:
-            mine.discard(queue)
+        async with broadcast.subscribe(channel=info.context["user_id"]) as subscriber:
+            async for event in subscriber:  # type: ignore[union-attr]
+                yield Notification.from_json(event.message)  # type: ignore[union-attr]
+
+    @strawberry.subscription(permission_classes=PROTECTED)
+    async def notification_feed(
+        self, info: strawberry.Info, project_id: strawberry.ID
+    ) -> AsyncGenerator[FeedEvent, None]:
+        async with broadcast.subscribe(channel=project_id) as subscriber:
+            async for event in subscriber:  # type: ignore[union-attr]
+                yield FeedEvent(notification=Notification.from_json(event.message))  # type: ignore[union-attr]
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
     async with engine.begin() as connection:
         await connection.run_sync(SQLModel.metadata.create_all)
-    yield
+    async with broadcast:
+        yield
 
 
 schema = strawberry.Schema(

@@ -43,6 +43,7 @@ KINDS = {
     NotificationType.WARNING: apprise.NotifyType.WARNING,
     NotificationType.ERROR: apprise.NotifyType.FAILURE,
 }
+ROOM = 2  # times as long as what a service takes: half of a text may be backslashes, which go when it is converted
 UNGUARDED = frozenset({"mqtt", "mqtts", "xmpp", "xmpps"})  # connect in threads of their own, where no guard stands
 
 # Of every address in a service's source, its host; what is put together while running shows as a bracket, or as none.
@@ -172,7 +173,12 @@ def _rendered(message: Message, service: NotifyBase) -> dict[str, Any]:
         body, body_format = messages.as_text(message), apprise.NotifyFormat.TEXT
     else:
         body, body_format = messages.as_markdown(message), apprise.NotifyFormat.MARKDOWN
-    return {"title": message.title if body else "", "body": body or message.title, "body_format": body_format}
+    longest = ROOM * service.body_maxlen  # the library cuts what it has converted, which takes long of what is long
+    return {
+        "title": message.title if body else "",
+        "body": (body or message.title)[:longest],
+        "body_format": body_format,
+    }
 
 
 def _reason(answer: apprise.AppriseResult) -> str:

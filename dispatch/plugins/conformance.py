@@ -205,6 +205,7 @@ class PluginConformance:
         assert general.name
         for schema in (general.options_schema, general.secret_schema, general.data_schema, info.data_schema):
             schemas.require_valid(schema)
+            assert schemas.unread_patterns(schema) == []
         schemas.validate(subject.options, general.options_schema)
         schemas.validate(subject.secret_data, general.secret_schema)
         schemas.validate(subject.channel_data, info.data_schema)

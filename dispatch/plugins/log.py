@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from dispatch import message
 from dispatch.network import Network
 from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification
 from storage.models import AttemptOutcome
@@ -33,6 +34,6 @@ class Log:
             topic=envelope.topic,
             notification_type=request.notification_type.value,
             notification_level=envelope.notification_level.value,
-            title=request.message.get("title"),
+            title=message.read(request.message, topic=envelope.topic).title,
         )
         return Result(AttemptOutcome.OK)

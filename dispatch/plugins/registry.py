@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ GROUP = "tocsin.plugins"
 METHODS = ("init", "verify", "dispatch")
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
-# Loaded when a server asks for them, as those of packages are. In brackets: the extra whose packages one needs.
+# In brackets: the extra whose packages one needs.
 BUILT_IN = EntryPoints(
     (
         EntryPoint("apprise", "dispatch.plugins.apprise:Apprise [apprise]", GROUP),
@@ -30,21 +30,47 @@ BUILT_IN = EntryPoints(
 log = structlog.get_logger()
 
 
-def discover(network: Network, settings: Mapping[str, Mapping[str, Any]] = NO_SETTINGS) -> dict[str, Plugin]:
-    """Every plugin by its id. One that cannot be loaded is logged and left out: it stops nothing else.
+class Plugins(Mapping[str, Plugin]):
+    """Every plugin by its id. A built-in one is loaded when it is asked for: few servers use them all.
+
+    One that cannot be loaded is logged and left out: it stops nothing else.
+    """
+
+    def __init__(
+        self, network: Network, settings: Mapping[str, Mapping[str, Any]], others: Mapping[str, Plugin]
+    ) -> None:
+        self.loaded: dict[str, Plugin] = dict(others)
+        self._network = network
+        self._settings = settings
+        self._unloaded = {entry_point.name: entry_point for entry_point in BUILT_IN}
+
+    def __getitem__(self, plugin_id: str) -> Plugin:
+        if entry_point := self._unloaded.pop(plugin_id, None):
+            plugin = _built_in(entry_point, self._network, self._settings.get(plugin_id, NO_SETTINGS))
+            if plugin is not None:
+                self.loaded[plugin_id] = plugin
+        return self.loaded[plugin_id]
+
+    def __iter__(self) -> Iterator[str]:
+        for plugin_id in list(self._unloaded):
+            self.get(plugin_id)
+        return iter(self.loaded)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def discover(network: Network, settings: Mapping[str, Mapping[str, Any]] = NO_SETTINGS) -> Plugins:
+    """Those of packages are loaded at once, so that it is soon known which of them cannot be.
 
     `settings` are the operator's for built-in plugins: by id, what a plugin is called with besides the network.
     """
-    offered = [
-        (entry_point, _built_in(entry_point, network, settings.get(entry_point.name, NO_SETTINGS)))
-        for entry_point in BUILT_IN
-    ]
-    offered += [(entry_point, _foreign(entry_point, network)) for entry_point in entry_points(group=GROUP)]
-    plugins: dict[str, Plugin] = {}
-    for entry_point, plugin in offered:
+    offered = [(entry_point.name, _foreign(entry_point, network)) for entry_point in entry_points(group=GROUP)]
+    others: dict[str, Plugin] = {}
+    for plugin_id, plugin in offered:
         if plugin is not None:
-            plugins.setdefault(entry_point.name, plugin)
-    return plugins
+            others.setdefault(plugin_id, plugin)
+    return Plugins(network, settings, others)
 
 
 async def close(plugins: Iterable[Plugin]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.protocols import Validator
@@ -13,11 +14,13 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from dispatch.plugins import keywords
 from storage.secrets import MASK
 
 NOWHERE: Registry[Any] = Registry()  # a schema that refers to another host's is not followed there
 REFERENCES = frozenset({"$ref", "$dynamicRef"})
 MAX_SEGMENT = 64  # characters of a key that a path repeats
+MAX_SCHEMA_BYTES = 65_536  # as JSON
 
 # What each keyword asks for; the others are named.
 SENTENCES: dict[str, Callable[[Any], str]] = {
@@ -55,6 +58,8 @@ def validate(value: Any, schema: dict[str, Any]) -> None:
     """Raises SchemaViolation."""
     try:
         error = best_match(_validator(schema).iter_errors(value))
+    except keywords.TooManySteps as endless:
+        raise SchemaViolation((), "This takes too long to check against its schema.") from endless
     except (Unresolvable, RecursionError) as broken:
         raise SchemaViolation((), "The schema that this has to meet leads nowhere.") from broken
     if error is not None:
@@ -62,16 +67,27 @@ def validate(value: Any, schema: dict[str, Any]) -> None:
 
 
 def require_valid(schema: dict[str, Any]) -> None:
-    """That it is a JSON Schema at all, which refers to nothing outside. Raises SchemaViolation, with a path into it."""
+    """That it is a JSON Schema at all, which refers to nothing outside, and can be checked in bounded time.
+
+    Raises SchemaViolation, with a path into it.
+    """
+    if len(orjson.dumps(schema)) > MAX_SCHEMA_BYTES:
+        raise SchemaViolation((), f"A schema takes {MAX_SCHEMA_BYTES} bytes as JSON at most.")
+    _require_bounded(schema)
     try:
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as error:
         raise SchemaViolation(tuple(map(str, error.absolute_path)), "This is no JSON Schema.") from error
-    root: Resource[Any] = Resource.from_contents(schema, default_specification=DRAFT202012)
+    root = _root(schema)
     try:
         _follow(root, NOWHERE.resolver_with_root(root))
     except Unresolvable as error:
         raise SchemaViolation((), "This refers to a schema that is not in it.") from error
+
+
+def unread_patterns(schema: dict[str, Any]) -> list[str]:
+    """The patterns in it that are written for another engine, and ask nothing here."""
+    return [pattern for pattern in _patterns(_root(schema)) if not keywords.is_read(pattern)]
 
 
 def mismatches(value: Any, schema: dict[str, Any]) -> set[tuple[str | int, ...]]:
@@ -80,7 +96,38 @@ def mismatches(value: Any, schema: dict[str, Any]) -> set[tuple[str | int, ...]]
 
 
 def _validator(schema: dict[str, Any]) -> Validator:
-    return validator_for(schema, default=Draft202012Validator)(schema, registry=NOWHERE)
+    """One that is good for one value."""
+    keywords.begin()
+    return keywords.bounded(validator_for(schema, default=Draft202012Validator))(schema, registry=NOWHERE)
+
+
+def _root(schema: dict[str, Any]) -> Resource[Any]:
+    return Resource.from_contents(schema, default_specification=DRAFT202012)
+
+
+def _require_bounded(schema: dict[str, Any]) -> None:
+    """That nothing in it, wherever a reference may lead, makes the library use keywords of its own."""
+    inside = list(_objects(list(schema.values())))
+    if any(isinstance(part.get("$schema"), str) for part in inside):
+        raise SchemaViolation((), "A schema is of one draft, which it names at its beginning.")
+    if {"patternProperties", "unevaluatedProperties"} <= schema.keys() | {key for part in inside for key in part}:
+        raise SchemaViolation((), "patternProperties and unevaluatedProperties cannot be in one schema.")
+
+
+def _objects(part: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        yield part
+    for item in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from _objects(item)
+
+
+def _patterns(schema: Resource[Any]) -> Iterator[str]:
+    if isinstance(schema.contents, dict):
+        yield from schema.contents.get("patternProperties", {})
+        if "pattern" in schema.contents:
+            yield schema.contents["pattern"]
+    for within in schema.subresources():
+        yield from _patterns(within)
 
 
 def _follow(schema: Resource[Any], resolver: Any) -> None:

@@ -19,7 +19,7 @@ _END = "[A-Za-z0-9+/]{2}(==|[A-Za-z0-9+/]=)"  # one byte or two
 _SYMMETRIC = f"whsec_(({_FOUR}){{8,20}}({_FOUR}|{_END})?|({_FOUR}){{21}}[A-Za-z0-9+/]{{2}}==)"  # 24 to 64 bytes
 _PRIVATE = f"whsk_(({_FOUR}){{10}}[A-Za-z0-9+/]{{3}}=|({_FOUR}){{21}}[A-Za-z0-9+/]{{2}}==)"  # 32 bytes, or 64
 
-# Of a signing secret: what JSON Schema asks of the whole text, where $ also matches before a final line feed.
+# Of a signing secret: what JSON Schema asks of the whole text. To some engines $ also matches before a final line feed.
 PATTERN = f"^({_SYMMETRIC}|{_PRIVATE})$"
 MAX_LENGTH = len("whsec_") + 88
 

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 import orjson
 from yarl import URL
 
+import dispatch.http_client  # noqa: F401 - which the network would load in the first attempt's time
 from dispatch.network import Answer, Blocked, Network, NoAnswer
 from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification, signatures
 from dispatch.plugins.schemas import SchemaViolation
@@ -52,7 +53,7 @@ def _in_any_case(word: str) -> str:
     return "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word)
 
 
-# `not` a wrong character, rather than right ones from ^ to $: in Python $ also matches before a final line feed.
+# `not` a wrong character, rather than right ones from ^ to $: to some engines $ also matches before a final line feed.
 DATA_SCHEMA: JsonObject = {
     "type": "object",
     "properties": {

@@ -5,13 +5,16 @@ const EXAMPLES = [
   {
     query: `# Say once what happened, here to one user.
 # A project or a whole domain is told the same way.
-mutation create($resourceType: String!, $resourceId: ID!) {
+mutation create(
+  $resourceType: String!
+  $resourceId: ID!
+) {
   createNotification(
     input: {
       resourceType: $resourceType
       resourceId: $resourceId
       topic: "monitoring.alert"
-      message: { title: "The disk of db-1 is almost full" }
+      message: { title: "The disk of db-1 is full" }
       notificationType: WARNING
     }
   ) {

@@ -22,7 +22,7 @@ TOLD = "query ($topics: [String!]) { notifications(filter: {topics: $topics}, ma
 
 async def _commit_of_a_worker(database_url: str, channel_id: str) -> None:
     """What a worker commits when the channel has only failed for too long."""
-    database, now = Database(database_url), datetime.now(UTC)
+    database, now = Database(database_url), datetime.now(UTC).replace(microsecond=0)
     await database.open()
     for moment in (now - timedelta(days=5), now):
         judge = partial(channels.judge, worked=[], failed=[channel_id], now=moment, patience=timedelta(days=5))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from resolvers.inbox_log import EventKind
+from resolvers.events import EventKind
 from storage.engine import Database
 from tests.chaos.streams import scenario, servers
 from tests.chaos.streams.history import Difference

@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -214,6 +215,16 @@ class TestDispatch:
         assert (await send(make("json"), here(sink), message={"title": "Disk full"})).outcome is AttemptOutcome.OK
         assert sink.received[0].json["message"] == "Disk full"
 
+    async def test_of_a_text_of_any_length_no_more_is_converted_than_the_service_may_take(
+        self, make: Make, sink: Sink
+    ) -> None:
+        began = time.process_time()
+        result = await send(make("json"), here(sink, "?format=html"), message={"description": "[" * 200_000})
+
+        assert result.outcome is AttemptOutcome.OK
+        assert len(sink.received[0].json["message"]) > 30_000
+        assert time.process_time() - began < PATIENCE
+
     async def test_a_refusal_is_tried_again_and_its_reason_told(self, make: Make, sink: Sink) -> None:
         sink.otherwise = Answer(503, b"of-the-answer")
         result = await send(make("json"), here(sink))
@@ -330,9 +341,9 @@ async def test_without_the_library_the_plugin_is_not_offered(network: Network, m
     monkeypatch.delitem(sys.modules, "dispatch.plugins.apprise")
     with structlog.testing.capture_logs() as lines:
         plugins = registry.discover(network)
+        assert "apprise" not in plugins
     await registry.close(plugins.values())
 
-    assert "apprise" not in plugins
     assert [line["extra"] for line in lines] == ["tocsin[apprise]"]
 
 

@@ -11,7 +11,8 @@ import pytest
 from yarl import URL
 
 from dispatch.addresses import Address
-from dispatch.network import MAX_RESPONSE_BYTES, Answer, Blocked, Network, NoAnswer, TimedOut
+from dispatch.http_client import MAX_RESPONSE_BYTES
+from dispatch.network import Answer, Blocked, Network, NoAnswer, TimedOut
 from tests import sink as sinks
 from tests.dispatch import tls
 from tests.dispatch.spellings import EVIDENT, HIDDEN
@@ -201,7 +202,7 @@ async def test_an_endless_answer_is_cut(network: Network, sink: Sink) -> None:
 async def test_a_trickling_answer_is_cut_and_its_status_counts(
     network: Network, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatch.network.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("dispatch.http_client.BODY_SECONDS", 0.2)
     sink.otherwise = Stream(b"HTTP/1.1 200 OK\r\n\r\nfirst", b".", pause=0.01)
 
     answer = await post(network, sink.url())

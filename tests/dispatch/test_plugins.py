@@ -306,6 +306,18 @@ class TestDiscovery:
     def test_the_built_in_ones_are_there(self, network: Network) -> None:
         assert set(registry.discover(network)) >= registry.BUILT_IN.names
 
+    def test_one_is_loaded_when_it_is_asked_for_and_then_kept(self, network: Network) -> None:
+        plugins = registry.discover(network)
+        built_in = registry.BUILT_IN.names
+        assert plugins.loaded.keys().isdisjoint(built_in)
+
+        log = plugins["log"]
+
+        assert isinstance(log, Log)
+        assert plugins["log"] is log
+        assert built_in & plugins.loaded.keys() == {"log"}
+        assert set(plugins) == plugins.loaded.keys()
+
     def test_a_package_offers_another_one(self, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
         self.offer(monkeypatch, pager="dispatch.plugins.log:Log")
 
@@ -332,8 +344,10 @@ class TestDiscovery:
         monkeypatch.setitem(sys.modules, "grpc", None)
         with structlog.testing.capture_logs() as lines:
             plugins = registry.discover(network)
+            assert set(plugins) == registry.BUILT_IN.names - {"spaceone"}
 
-        assert set(plugins) == registry.BUILT_IN.names - {"spaceone"}
+        assert plugins.get("spaceone") is None
+        assert len(plugins) == len(registry.BUILT_IN) - 1
         assert [(line["event"], line["plugin_id"], line["extra"]) for line in lines] == [
             ("plugin_not_installed", "spaceone", "tocsin[spaceone]")
         ]

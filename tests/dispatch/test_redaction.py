@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import re
+import time
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -124,3 +125,29 @@ def test_no_secret_is_left(text: str, secrets: list[str]) -> None:
 
     for secret in secrets:
         assert secret not in redacted.replace(MASK, "\0")
+
+
+CASED = st.text("iI\u0130\u0131sS\u017f\u00df\u1e9ekK\u212a", min_size=4, max_size=6)
+
+
+@given(
+    secrets=st.lists(CASED, min_size=1, max_size=4),
+    text=st.text("iI\u0130\u0131sS\u017f\u00df\u1e9ekK\u212a.", max_size=40),
+)
+def test_what_differs_in_case_alone_is_masked_as_one_pattern_of_all_would_do_it(secrets: list[str], text: str) -> None:
+    redactor = Redactor(secrets)
+    whole = re.compile("|".join(map(re.escape, redactor._forms)), re.IGNORECASE)
+
+    assert redactor.redact(text) == whole.sub(MASK, text)
+
+
+@pytest.mark.parametrize("answer", ["x" * 20_000, "abcdefgh/" * 2_200], ids=["of one letter", "of parts"])
+def test_secrets_of_many_parts_are_soon_sought_in_a_long_answer(answer: str) -> None:
+    """Those of a webhook with as many and as long headers as it may have."""
+    parts = (f"{number:08}" for number in range(32 * 450))
+    secrets = ["/".join(next(parts) for _ in range(450)) for _ in range(32)]
+    began = time.process_time()
+
+    assert Redactor(secrets).redact(answer) == answer
+
+    assert time.process_time() - began < 2

@@ -12,7 +12,8 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from dispatch import redis_signal
-from dispatch.redis_signal import MAX_WAITING, NotSent, RedisSignal
+from dispatch.redis_signal import MAX_WAITING, RedisSignal
+from dispatch.signals import NotSent
 from tests.client import eventually
 from tests.dispatch import tls
 from tests.valkey import Road, Valkey

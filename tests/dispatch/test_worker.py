@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,8 +17,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification
 from dispatch.schedules import Schedule
 from dispatch.sending import MAX_EXCERPT
+from dispatch.worker import FULL_PAUSE, LEAD, Worker, WorkerSettings
 from storage import deliveries, queue, usages
 from storage.engine import Database
+from storage.errors import DatabaseUnavailable
 from storage.models import (
     Attempt,
     AttemptOutcome,
@@ -380,6 +382,73 @@ async def test_what_was_claimed_too_long_ago_is_left_to_its_lease(
     assert (await rows.reload(watched, row)).state is DeliveryState.SENDING
 
 
+async def test_what_is_late_is_given_back_though_the_database_was_away_at_first(
+    watched: WatchedDatabase,
+    make_delivery: MakeDelivery,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two are claimed for one place, and the second waits for too long."""
+    release, failures = queue.release, [DatabaseUnavailable("The database does not answer.")]
+
+    async def release_at_last(session: AsyncSession, leases: Collection[tuple[str, int]]) -> None:
+        if failures:
+            raise failures.pop()
+        await release(session, leases)
+
+    monkeypatch.setattr(queue, "release", release_at_last)
+    made = [make_delivery(plugin_id="held") for _ in range(2)]
+    await enqueue(watched, *made)
+    held, now = Held(OK), [0.0]
+    start_worker(plugins={"held": held}, concurrency=1, per_destination=2, monotonic=lambda: now[0])
+    await held.until_called()
+    now[0] = LEAD + 1
+    held.gate.set()
+    for row in made:
+        await watched.until_state(row, DeliveryState.DELIVERED)
+
+    assert failures == []
+    assert sorted([(await rows.reload(watched, row)).attempt_no for row in made]) == [1, 2]
+
+
+class Lingering(Plan):
+    """A plugin that takes a moment to let go of what is cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(OK)
+        self.has_let_go = False
+
+    async def dispatch(self, request: DispatchRequest) -> Result:
+        await super().dispatch(request)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            self.has_let_go = True
+        raise AssertionError("unreachable")
+
+
+async def test_at_the_end_nothing_is_given_back_while_it_is_still_being_sent(
+    watched: WatchedDatabase,
+    make_delivery: MakeDelivery,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release, given_back, lingering = queue.release, [], Lingering()
+
+    async def note(session: AsyncSession, leases: Collection[tuple[str, int]]) -> None:
+        given_back.append(lingering.has_let_go)
+        await release(session, leases)
+
+    monkeypatch.setattr(queue, "release", note)
+    await enqueue(watched, make_delivery(plugin_id="lingering"))
+    worker = start_worker(plugins={"lingering": lingering})
+    await lingering.until_called()
+    await worker.stop(0)
+
+    assert given_back == [True]
+
+
 async def test_what_goes_on_for_long_keeps_its_lease(
     watched: WatchedDatabase, make_delivery: MakeDelivery, start_worker: StartWorker
 ) -> None:
@@ -648,6 +717,23 @@ async def test_a_worker_is_healthy_while_it_can_claim(watched: WatchedDatabase, 
     assert not worker.healthy
 
 
+async def test_a_worker_that_can_no_longer_record_is_not_healthy(
+    watched: WatchedDatabase, delivery: Delivery, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError  # nobody reads the log any more
+
+    monkeypatch.setattr("dispatch.recorder._log", fail)
+    monkeypatch.setattr("dispatch.recorder._log_loss", fail)
+    worker = start_worker()
+    [recorder] = [task for task in asyncio.all_tasks() if task.get_name() == "recorder"]
+    await watched.until_state(delivery, DeliveryState.DELIVERED)
+    await asyncio.wait([recorder], timeout=PATIENCE)
+
+    assert isinstance(recorder.exception(), BrokenPipeError)
+    assert not worker.healthy
+
+
 async def test_an_outcome_is_recorded_once_the_database_is_back(
     watched: WatchedDatabase,
     make_delivery: MakeDelivery,
@@ -701,6 +787,25 @@ async def test_behind_thousands_that_are_due_elsewhere_the_others_are_found(
         await watched.until_state(row, DeliveryState.DELIVERED)
 
     assert len(held.requests) == 2
+
+
+async def test_while_all_that_is_due_is_for_full_destinations_it_is_seldom_asked_for(
+    watched: WatchedDatabase,
+    make_delivery: MakeDelivery,
+    vault: Vault,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than a claim looks through; what lands there wakes the worker anyway."""
+    monkeypatch.setattr("storage.queue.FRONT", 20)
+    await enqueue(watched, *(make_delivery(destination="stuck", plugin_id="held") for _ in range(100)))
+    settings = WorkerSettings(per_destination=4)
+    worker = Worker(watched, vault, plugins={"held": Held(OK)}, clock=clock, settings=settings)
+
+    pauses = [await worker._step() for _ in range(3)]
+    await worker.stop(0)
+
+    assert pauses == [0, FULL_PAUSE, FULL_PAUSE]
 
 
 async def test_asked_for_again_it_has_every_retry_ahead_of_it(

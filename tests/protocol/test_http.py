@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from schema import body, limits
+from schema import body, limits, negotiation
 from tests.protocol.conftest import DEADLINE_S, SECRET, Served
 
 JSON = "application/json"
@@ -78,6 +78,18 @@ def test_a_client_that_says_nothing_gets_json(server: Served) -> None:
 @pytest.mark.parametrize("accept", ["text/html", "text/*", "application/xml", "image/*", f"{JSON};q=0"])
 def test_a_client_that_accepts_no_json_gets_406(server: Served, accept: str) -> None:
     _refused(server.send(HELLO, Accept=accept), 406)
+
+
+def test_of_all_that_clients_accept_only_so_much_is_kept() -> None:
+    for number in range(2 * negotiation.KEPT):
+        negotiation.accepted(f"{JSON}, text/{number}".encode())
+        body.check_type(f"{JSON}; profile={number}".encode(), b"identity")
+    before = negotiation._kept.cache_info().misses
+
+    assert negotiation.accepted(f"{JSON}, {'text/x, ' * 1_000}".encode()).media_type == JSON
+    assert negotiation._kept.cache_info().misses == before
+    assert negotiation._kept.cache_info().currsize <= negotiation.KEPT
+    assert body._is_json.cache_info().currsize <= body.KEPT
 
 
 def test_switching_to_event_streams_does_not_take_a_query_away(server: Served) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -84,6 +85,67 @@ def test_a_token_ends_when_it_says() -> None:
     assert access.authenticate(authorization, KEY, CALLER.expires_at - timedelta(milliseconds=1)) == CALLER
     with pytest.raises(Unauthenticated, match="expired"):
         access.authenticate(authorization, KEY, CALLER.expires_at)
+
+
+class TestTokens:
+    """Verified once, and judged each time."""
+
+    def test_a_token_that_was_verified_is_not_verified_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tokens, authorization = access.Tokens(KEY), f"Bearer {access.issue(KEY, CALLER)}"
+        first = tokens.caller(authorization, NOW)
+        monkeypatch.setattr(jwt, "decode", None)
+
+        assert first == CALLER
+        assert tokens.caller(authorization, NOW) is first
+
+    def test_it_ends_when_it_says_though_it_is_kept(self) -> None:
+        tokens, authorization = access.Tokens(KEY), f"Bearer {access.issue(KEY, CALLER)}"
+        tokens.caller(authorization, CALLER.expires_at - timedelta(microseconds=1))
+
+        for now in (CALLER.expires_at, CALLER.expires_at + timedelta(days=1)):
+            with pytest.raises(Unauthenticated, match="expired"):
+                tokens.caller(authorization, now)
+
+    def test_what_another_server_verified_is_not_valid_here(self) -> None:
+        ours, theirs = access.Tokens(KEY), access.Tokens(b"another key" * 4)
+        authorization = f"Bearer {access.issue(KEY, CALLER)}"
+        ours.caller(authorization, NOW)
+
+        with pytest.raises(Unauthenticated):
+            theirs.caller(authorization, NOW)
+
+    @pytest.mark.parametrize("change", [str.upper, lambda token: token[:-2], lambda token: token + "x"])
+    def test_a_token_that_is_almost_one_that_is_kept_is_not_valid(self, change: Callable[[str], str]) -> None:
+        tokens, token = access.Tokens(KEY), access.issue(KEY, CALLER)
+        tokens.caller(f"Bearer {token}", NOW)
+
+        for _ in range(2):  # the second time, too
+            with pytest.raises(Unauthenticated):
+                tokens.caller(f"Bearer {change(token)}", NOW)
+        assert tokens.caller(f"Bearer {token}", NOW) == CALLER
+
+    def test_those_used_last_are_kept_and_no_more_than_so_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(access, "MAX_KEPT", 2)
+        tokens = access.Tokens(KEY)
+        first, second, third = (
+            f"Bearer {access.issue(KEY, replace(CALLER, user_id=name))}" for name in ("a", "b", "c")
+        )
+        for authorization in (first, second, first, third):
+            tokens.caller(authorization, NOW)
+        monkeypatch.setattr(jwt, "decode", None)  # with which nobody is verified
+
+        assert [tokens.caller(kept, NOW).user_id for kept in (first, third)] == ["a", "c"]
+        with pytest.raises(Unauthenticated):
+            tokens.caller(second, NOW)
+
+    def test_a_long_one_is_verified_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tokens = access.Tokens(KEY)
+        authorization = f"Bearer {access.issue(KEY, CALLER)}".ljust(access.MAX_KEPT_CHARACTERS + 1)
+        assert tokens.caller(authorization, NOW) == CALLER
+        monkeypatch.setattr(jwt, "decode", None)
+
+        with pytest.raises(Unauthenticated):
+            tokens.caller(authorization, NOW)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from storage import channels as channel_rows
 from storage.channels import Kind
 from storage.engine import Database, Work
 from storage.errors import DatabaseUnavailable
-from storage.models import Channel, Notification, NotificationType, ResourceState
-from storage.notifications import Filter
+from storage.models import Channel, NotificationType, ResourceState
+from storage.notifications import Filter, NotificationRow
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE
 from tests.resolvers.said import log_protocol, of_user, outside
@@ -29,7 +29,7 @@ T = TypeVar("T")
 FAILED_FOR = timedelta(days=5)
 
 
-async def _told(server: Server, caller: Caller) -> list[Notification]:
+async def _told(server: Server, caller: Caller) -> list[NotificationRow]:
     wanted = Filter(topics=[alerts.CHANNEL_DISABLED])
     return (await notifications.page(server, caller, wanted, domain_id=None, order_by=[], window=Window())).page.rows
 

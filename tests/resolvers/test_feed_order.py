@@ -16,15 +16,16 @@ import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch.hub import Hub
-from resolvers import fanout, pushes, records, streams
+from resolvers import fanout, pushes, streams
 from resolvers.context import Server
 from resolvers.fanout import Reached
 from resolvers.pushes import Push
 from storage import feeds as feed_rows
+from storage.creations import NewNotification
 from storage.feeds import Position
 from storage.inboxes import Owner
-from storage.models import Notification
 from storage.scope import Scope
+from tests import recorded
 from tests.resolvers import feeding
 from tests.resolvers.callers import SERVICE
 from tests.resolvers.said import MESSAGE, inside, log_protocol, say, say_to_project
@@ -79,12 +80,8 @@ class Writer:
     async def _dawdle(self) -> str:
         """A record whose transaction stays open for a while: others overtake it where they can."""
 
-        async def work(session: AsyncSession) -> Notification:
-            record = records.record(
-                records.content("home", "a.topic", message={}), created_by="backend", now=self.server.clock()
-            )
-            session.add(record)
-            await session.flush()
+        async def work(session: AsyncSession) -> NewNotification:
+            record = await recorded.record(session, "home", now=self.server.clock())
             await asyncio.sleep(self.dice.uniform(0, LAG_S))
             return record
 

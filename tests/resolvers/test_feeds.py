@@ -12,16 +12,18 @@ import pytest
 from sqlmodel import col, delete, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import cursors, domain_feed, inboxes, pushes, records, steering, streams
+from resolvers import cursors, domain_feed, inboxes, pushes, steering, streams
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import CursorExpired, InvalidArgument, PermissionDenied, Unavailable
 from resolvers.feeds import FeedEvent
 from resolvers.pushes import Push
 from resolvers.streams import StreamFilter
+from storage.creations import NewNotification
 from storage.feeds import LAST
-from storage.models import Change, FeedEpoch, Inbox, InboxKind, Notification, NotificationType
+from storage.models import Change, FeedEpoch, Inbox, InboxKind, NotificationType
 from storage.scope import Scope
+from tests import recorded
 from tests.resolvers import feeding
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, SERVICE, SYSTEM
 from tests.resolvers.said import MESSAGE, inside, log_protocol, outside, say, say_to_project
@@ -373,15 +375,14 @@ class _Aborted(Exception):
 
 
 @asynccontextmanager
-async def _open_transaction(server: Server) -> AsyncIterator[tuple[asyncio.Future[None], asyncio.Task[Notification]]]:
+async def _open_transaction(
+    server: Server,
+) -> AsyncIterator[tuple[asyncio.Future[None], asyncio.Task[NewNotification]]]:
     """A record that is written, and committed, or not, when the future has its result."""
     written, end = asyncio.Event(), asyncio.get_running_loop().create_future()
 
-    async def work(session: AsyncSession) -> Notification:
-        content = records.content("home", "a.topic", message={})
-        record = records.record(content, created_by="backend", now=server.clock())
-        session.add(record)
-        await session.flush()
+    async def work(session: AsyncSession) -> NewNotification:
+        record = await recorded.record(session, "home", now=server.clock())
         written.set()
         await end
         return record

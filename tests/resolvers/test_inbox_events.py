@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlmodel import col, delete
 
-from resolvers import cursors, inbox_log, inboxes, streams
+from resolvers import cursors, events, inbox_log, inboxes, streams
 from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, PermissionDenied
-from resolvers.inbox_log import Event, EventKind
+from resolvers.events import Event, EventKind
 from resolvers.streams import StreamFilter
 from storage.models import Change
 from tests.resolvers.callers import ALICE, BOB, SERVICE
@@ -214,11 +214,11 @@ async def test_a_client_that_comes_and_goes_ends_where_the_inbox_is(server: Serv
     assert state is not None
     assert len(shown) == state.total_count, f"seed {seed}"
     assert sum(not is_read for is_read in shown.values()) == state.unread_count, f"seed {seed}"
-    assert position == state.cursor == cursors.for_stream(inbox_log.head((await _last_batch(server)).inbox)), (
+    assert position == state.cursor == cursors.for_stream(events.head((await _last_batch(server)).inbox)), (
         f"seed {seed}"
     )
 
 
-async def _last_batch(server: Server) -> inbox_log.Batch:
+async def _last_batch(server: Server) -> events.Batch:
     owner = inboxes.own(ALICE)
     return await inbox_log.read(server, owner, await inbox_log.start(server, owner, None), limit=1)

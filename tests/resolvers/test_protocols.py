@@ -61,7 +61,8 @@ async def test_a_created_protocol_is_kept_as_it_was_asked_for(server: Server, cl
     found = await protocols.find(server, ADMIN, made.protocol_id)
 
     assert found is not None
-    assert found.model_dump() == made.model_dump()
+    kept = made.model_dump()
+    assert {name: getattr(found, name) for name in kept} == kept
     assert (found.name, found.plugin_id, found.domain_id) == ("Vans", "courier", "home")
     assert (found.protocol_type, found.state) == (ProtocolType.EXTERNAL, ResourceState.ENABLED)
     assert (found.options, found.tags) == ({"region": "north", "vans": 3}, {"team": "a"})
@@ -280,7 +281,7 @@ async def test_wrong_new_settings_leave_the_old_ones(
         await protocols.update_plugin(server, ADMIN, protocol_id=before["protocol_id"], **changes)
     found = await protocols.find(server, ADMIN, before["protocol_id"])
     assert found is not None
-    assert found.model_dump() == before
+    assert {name: getattr(found, name) for name in before} == before
 
 
 async def test_the_new_settings_are_verified_together_unless_that_is_not_asked_for(
@@ -431,12 +432,18 @@ async def test_a_verification_says_what_the_plugin_finds_now(server: Server, cou
     )
 
 
+async def _schema(server: Server, protocol: Protocol) -> JsonObject | None:
+    return await channel_data.schema(
+        server, protocol.protocol_type, plugin_id=protocol.plugin_id, options=protocol.options
+    )
+
+
 async def test_a_protocol_whose_plugin_is_gone_is_shown_but_its_settings_cannot_be_changed(server: Server) -> None:
     made = await create(server)
     poorer = replace(server, plugins={})
 
     assert await protocols.find(poorer, ADMIN, made.protocol_id) is not None
-    assert await channel_data.schema(poorer, made) is None
+    assert await _schema(poorer, made) is None
     with pytest.raises(FailedPrecondition, check=at("protocolId")):
         await protocols.update_plugin(poorer, ADMIN, protocol_id=made.protocol_id, options={})
     with pytest.raises(FailedPrecondition, check=at("protocolId")):
@@ -449,7 +456,7 @@ async def test_a_plugin_is_asked_once_for_the_same_options(server: Server, couri
     made = await create(server, options={"vans": 4})
     asked = courier.inits
     for _ in range(3):
-        schema = await channel_data.schema(server, made)
+        schema = await _schema(server, made)
         assert schema is not None
         assert schema["required"] == ["door"]
 
@@ -459,10 +466,10 @@ async def test_a_plugin_is_asked_once_for_the_same_options(server: Server, couri
 async def test_a_plugin_that_failed_is_asked_again(server: Server, courier: Courier) -> None:
     made = await create(server, verify=False)
     made.options = {"region": "moon"}
-    assert await channel_data.schema(server, made) is None
+    assert await _schema(server, made) is None
 
     asked = courier.inits
-    assert await channel_data.schema(server, made) is None
+    assert await _schema(server, made) is None
     assert courier.inits == asked + 1
 
 

@@ -55,9 +55,9 @@ async def test_a_quota_is_made_changed_and_deleted(server: Server, protocol: Pro
     assert (made.domain_id, made.protocol_id, made.day, made.month) == ("home", protocol.protocol_id, 5, None)
 
     await quotas.update(server, ADMIN, quota_id=made.quota_id, limits={"month": 9})
-    changed = await quotas.find(server, ADMIN, made.quota_id)
-    assert changed is not None
-    assert (changed.day, changed.month) == (5, 9)
+    found = await quotas.find(server, ADMIN, made.quota_id)
+    assert found is not None
+    assert (found.day, found.month) == (5, 9)
     changed = await quotas.update(server, ADMIN, quota_id=made.quota_id, limits={"day": None, "month": 0})
     assert (changed.day, changed.month) == (None, 0)
 

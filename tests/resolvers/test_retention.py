@@ -12,18 +12,30 @@ from datetime import timedelta
 import pytest
 from sqlmodel import col, func, select
 
-from resolvers import cursors, inboxes, pushes, retention, streams
+from resolvers import cursors, inboxes, pushes, retention, steering, streams
 from resolvers.access import Caller
 from resolvers.context import Server
-from resolvers.errors import CursorExpired
-from resolvers.inbox_log import Event, EventKind
+from resolvers.errors import CursorExpired, NotFound
+from resolvers.events import Event, EventKind
 from resolvers.inboxes import InboxState
 from resolvers.pushes import Push
 from resolvers.retention import Keep
 from resolvers.streams import StreamFilter
-from storage.models import Change, Content, Inbox, InboxKind, Notification
+from storage.models import (
+    OPEN_STATES,
+    Attempt,
+    AttemptOutcome,
+    Change,
+    Content,
+    Delivery,
+    DeliveryState,
+    Inbox,
+    InboxKind,
+    Notification,
+)
 from tests.conftest import Clock
-from tests.resolvers.callers import ALICE, AWAY_ADMIN, BOB, SERVICE
+from tests.dispatch import rows
+from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, SERVICE
 from tests.resolvers.said import MESSAGE, inside, log_protocol, say, say_to_project
 
 DEADLINE = 60
@@ -358,3 +370,91 @@ async def test_what_was_said_to_many_goes_with_the_last_of_them(server: Server, 
 
     assert await _kept(server) == []
     assert await _is_exact(server)
+
+
+# Deliveries
+
+
+async def _attempted(server: Server, clock: Clock, *states: DeliveryState) -> list[Delivery]:
+    """A delivery in each of these states, as it is where it ended now, after two attempts."""
+    protocol, said = rows.protocol(), rows.content()
+    await rows.store(server.database, protocol, said, rows.notification(said))
+    made = []
+    for state in states:
+        ended_at = None if state in OPEN_STATES else clock.now
+        made.append(rows.delivery(said, protocol, state=state, created_at=clock.now, finished_at=ended_at))
+    tries = [
+        Attempt(delivery_id=row.delivery_id, attempt_no=no, started_at=clock.now, duration_ms=1, outcome=outcome)
+        for row in made
+        for no, outcome in enumerate((AttemptOutcome.RETRY, AttemptOutcome.OK), start=1)
+    ]
+    await rows.store(server.database, *made, *tries)
+    return made
+
+
+async def _attempts(server: Server) -> dict[str, int]:
+    """The deliveries that there are, with how many attempts each has."""
+    counted = (
+        select(Delivery.delivery_id, func.count(col(Attempt.attempt_no)))
+        .join(Attempt, isouter=True)
+        .group_by(col(Delivery.delivery_id))
+    )
+    async with server.database.read() as session:
+        orphans = select(Attempt.delivery_id).where(col(Attempt.delivery_id).not_in(select(Delivery.delivery_id)))
+        assert list(await session.exec(orphans)) == []
+        return dict(list(await session.exec(counted)))
+
+
+async def test_deliveries_go_with_their_attempts_by_when_they_ended(server: Server, clock: Clock) -> None:
+    made = await _attempted(server, clock, *DeliveryState)
+    clock.advance(days=60)
+    young = await _attempted(server, clock, DeliveryState.DELIVERED)
+    clock.advance(days=31)
+
+    await _swept(server, Keep())
+
+    is_open = [row.delivery_id for row in made if row.state in OPEN_STATES]
+    assert await _attempts(server) == dict.fromkeys([*is_open, young[0].delivery_id], 2)
+    assert len(await _kept(server)) == 2  # what was delivered stays
+
+
+async def test_deliveries_go_in_batches_the_oldest_first(
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "DELIVERIES", 2)
+    ended = []
+    for _ in range(5):
+        ended += await _attempted(server, clock, DeliveryState.DEAD)
+        clock.advance(seconds=1)
+    clock.advance(days=90)
+    left = []
+
+    while await retention.sweep(server, Keep()):
+        left.append(set(await _attempts(server)))
+
+    ids = [row.delivery_id for row in ended]
+    assert left == [set(ids[2:]), set(ids[4:])]
+    assert await _attempts(server) == {}
+
+
+async def test_a_delivery_that_is_sent_again_meanwhile_stays_whole_or_goes_whole(
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes second finds it open again, or not at all."""
+    monkeypatch.setattr(retention, "DELIVERIES", 3)
+    ended = await _attempted(server, clock, *[DeliveryState.DEAD] * 30)
+    clock.advance(days=91)
+    revived = set()
+
+    async def revive(row: Delivery) -> None:
+        try:
+            await steering.retry(server, replace(ADMIN, domain_id=row.domain_id), delivery_id=row.delivery_id)
+            revived.add(row.delivery_id)
+        except NotFound:
+            pass
+
+    async with asyncio.timeout(DEADLINE):
+        retries = asyncio.gather(*(revive(row) for row in ended))
+        await asyncio.gather(*(_swept(server, Keep()) for _ in range(3)), retries)
+
+    assert await _attempts(server) == dict.fromkeys(revived, 2)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from resolvers import stages, statistics
 from resolvers.access import Caller, Role
 from resolvers.context import Server
+from resolvers.errors import InvalidArgument
 from resolvers.statistics import StatisticsQuery
 from storage import dates, moments, operators, sorting
 from storage import statistics as rows
@@ -68,11 +70,34 @@ def test_every_bound_is_on_the_page() -> None:
     assert f"{rows.MAX_RESULT_BYTES // 2**20} MiB" in bounds
 
 
-async def test_the_examples_come_out_as_the_page_says(server: Server) -> None:
+async def _admin_of_the_examples(server: Server) -> Caller:
     given = [{**row, **{at: moments.parse(row[at]) for at in ("createdAt", "readAt") if at in row}} for row in DATA]
     scope = await store(server.database, given)
-    caller = Caller(scope.domain_id or "", "admin", Role.DOMAIN_ADMIN, NEVER)
+    return Caller(scope.domain_id or "", "admin", Role.DOMAIN_ADMIN, NEVER)
+
+
+async def test_the_examples_come_out_as_the_page_says(server: Server) -> None:
+    caller = await _admin_of_the_examples(server)
     for query, results in EXAMPLES:
         found = await statistics.read(server, caller, Record.NOTIFICATION, StatisticsQuery(**query))
 
         assert (query, found.results) == (query, results)
+
+
+async def _outcome(server: Server, caller: Caller, query: dict[str, Any]) -> Any:
+    """The results, or the field that is wrong."""
+    try:
+        return (await statistics.read(server, caller, Record.NOTIFICATION, StatisticsQuery(**query))).results
+    except InvalidArgument as refusal:
+        return refusal.field
+
+
+async def test_the_differences_are_as_the_page_says(server: Server) -> None:
+    caller = await _admin_of_the_examples(server)
+    table = PAGE.split("| original | here | example | comes to |\n")[1].partition("\n\n")[0].splitlines()[1:]
+    cells = [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in table]
+    for _, _, example, expected in cells:
+        outcome = await _outcome(server, caller, json.loads(example))
+
+        assert (example, outcome) == (example, json.loads(expected) if expected.startswith("[") else expected)
+    assert len(cells) == 13

@@ -34,6 +34,7 @@ from storage.models import (
     ResourceState,
 )
 from storage.queue import Claimed, Leased, Verdict
+from storage.selected import Row
 from tests.conftest import Clock
 from tests.dispatch import rows
 from tests.dispatch.rows import SATURDAY_EVENING
@@ -426,7 +427,7 @@ async def test_a_channel_is_tried_whatever_it_takes(server: Server, channel: Cha
     assert claimed.content.message == {"title": "A test of the channel mine"}
     record = await notifications.find(server, ADMIN, made.notification_id)
     assert record is not None
-    assert (record.user_id, record.project_id, record.created_by) == (None, None, "alice")
+    assert (record.user_id, record.project_id) == (None, None)
     assert [kept["decision"] for kept in record.decisions] == ["SEND"]
 
 
@@ -492,12 +493,12 @@ async def test_what_no_row_could_have_is_refused(server: Server, refused: Any, f
 # Watching
 
 
-async def _next(stream: AsyncGenerator[Delivery, None]) -> Delivery:
+async def _next(stream: AsyncGenerator[Row, None]) -> Row:
     async with asyncio.timeout(DEADLINE):
         return await anext(stream)
 
 
-async def _watching(server: Server, caller: Caller, **wanted: Any) -> AsyncGenerator[Delivery, None]:
+async def _watching(server: Server, caller: Caller, **wanted: Any) -> AsyncGenerator[Row, None]:
     """A stream that has begun, and has been read up to now."""
     stream = deliveries.updated(server, caller, Filter(**wanted), domain_id=None)
     first = asyncio.ensure_future(anext(stream))
@@ -506,9 +507,7 @@ async def _watching(server: Server, caller: Caller, **wanted: Any) -> AsyncGener
     return _with(first, stream)
 
 
-async def _with(
-    first: asyncio.Future[Delivery], stream: AsyncGenerator[Delivery, None]
-) -> AsyncGenerator[Delivery, None]:
+async def _with(first: asyncio.Future[Row], stream: AsyncGenerator[Row, None]) -> AsyncGenerator[Row, None]:
     try:
         yield await first
         async for row in stream:
@@ -548,7 +547,7 @@ async def test_a_user_watches_what_goes_through_own_channels(
             kind = "identity.Project" if owner == "p1" else "identity.User"
             await say(server, owner, resource_type=kind)
 
-        assert (await _next(stream)).user_id == "alice"
+        assert (await _next(stream)).channel_id == channel.channel_id
 
 
 async def test_a_filter_is_met_by_what_a_delivery_is_by_then(server: Server, channel: Channel) -> None:

@@ -22,7 +22,11 @@ async def ask(server: Server, caller: Caller, document: str, **variables: Any) -
 
 async def refused(server: Server, caller: Caller, document: str, **variables: Any) -> tuple[str, str | None]:
     """The code and the field of the one error that an operation ends with."""
-    result = await API.execute(document, variables, context_value=Context(server, caller, Via.POST))
+    return problem(await API.execute(document, variables, context_value=Context(server, caller, Via.POST)))
+
+
+def problem(result: Any) -> tuple[str, str | None]:
+    """The code and the field of the one error of a result."""
     assert result.errors is not None
     [error] = result.errors
     assert error.extensions is not None

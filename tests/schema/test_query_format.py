@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -15,9 +15,10 @@ from graphql import GraphQLInputObjectType
 from sqlalchemy import event
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import asking
+from resolvers import asking, paging
 from resolvers.access import Caller
-from storage import fields
+from storage import engine, fields, time_limits
+from storage.engine import READERS
 from storage.fields import Fields
 from storage.operators import Operator
 from tests.conftest import Clock, new_postgres
@@ -140,12 +141,17 @@ async def test_only_counting_reads_no_rows(home: World, name: str) -> None:
     assert [statement.lower().startswith("select count(") for statement in executed if "SELECT" in statement] == [True]
 
 
-async def test_a_list_counts_only_where_the_count_is_selected(home: World) -> None:
-    document = '{ notifications(query: {keyword: "pods"}) { nodes { topic } } }'
-    with _statements(home) as executed:
-        await home.post(ADMIN, document)
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_list_counts_only_where_the_count_is_selected(home: World, name: str) -> None:
+    key = LISTS[name][1]
+    document = "query ($query: QueryInput) { %s(query: $query) { nodes { %s } %s } }"
+    query = {"filter": [{"k": key, "v": "", "o": "gt"}]}
 
-    assert not [statement for statement in executed if "count(" in statement.lower()]
+    for selected, counts in (("pageInfo { hasNextPage }", 0), ("totalCount", 1)):
+        with _statements(home) as executed:
+            await home.post(ADMIN, document % (name, key, selected), {"query": query})
+        assert sum("count(" in statement.lower() for statement in executed) == counts
+        assert any("SELECT" in statement for statement in executed)
 
 
 @contextmanager
@@ -249,6 +255,19 @@ async def test_a_mistake_is_told_by_its_field(home: World, query: Any, field: st
     assert (answer.code, answer.field) == ("INVALID_ARGUMENT", field)
 
 
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_page_that_is_too_large_is_told_how_large_it_may_be(home: World, name: str) -> None:
+    most, above = paging.MAX_PAGE, paging.MAX_PAGE + 1
+
+    for answer, field in (
+        (await _ask(home, name, None, first=above), "first"),
+        (await _ask(home, name, {"page": {"limit": above}}), "query.page.limit"),
+    ):
+        assert (answer.code, answer.field) == ("INVALID_ARGUMENT", field)
+        assert str(most) in answer.text
+    assert (await _ask(home, name, None, first=most)).error is None
+
+
 async def test_pages_are_by_numbers_or_by_cursors(home: World) -> None:
     cursor = (await _ask(home, "notifications", None)).data["notifications"]["pageInfo"]["endCursor"]
     for window in ({"first": 1}, {"after": cursor}):
@@ -277,7 +296,6 @@ async def test_an_order_is_asked_for_once(home: World) -> None:
     assert (answer.code, answer.field) == ("INVALID_ARGUMENT", "orderBy")
 
 
-@pytest.mark.parametrize("home", ["postgres"], indirect=True)
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -288,17 +306,51 @@ async def test_an_order_is_asked_for_once(home: World) -> None:
         ({"filterOr": [{"key": "topic", "value": ["a"], "operator": "regex_in"}]}, "query.filterOr.0.value"),
         ({"keyword": "pods"}, "query"),
         ({"sort": {"key": "message.title"}}, "query"),
+        ({"keyword": "pods", "countOnly": True}, "query"),
     ],
 )
 async def test_what_takes_too_long_is_the_callers_mistake(
     home: World, monkeypatch: pytest.MonkeyPatch, query: Any, field: str
 ) -> None:
-    monkeypatch.setattr(asking, "QUERY_AT_MOST", timedelta(milliseconds=50))
-
-    async def ask_for_what_is_locked(session: AsyncSession) -> Answer:
-        await (await session.connection()).exec_driver_sql("LOCK TABLE notification")
-        return await _ask(home, "notifications", query)
-
-    answer = await home.server.database.write(ask_for_what_is_locked)
+    async with _patient_for_nothing(home, monkeypatch) as world:
+        answer = await _when_locked(world, lambda: _ask(world, "notifications", query))
+        monkeypatch.undo()
+        answers = [await _ask(world, "notifications", query) for _ in range(READERS + 1)]
 
     assert (answer.code, answer.field) == ("INVALID_ARGUMENT", field)
+    assert [later.error for later in answers] == [None] * len(answers)  # each connection is as before
+
+
+@asynccontextmanager
+async def _patient_for_nothing(world: World, patch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """The same world, on a database that looks at the clock all the time."""
+    patch.setattr(time_limits, "STEPS", 1)
+    at_most = timedelta(milliseconds=0 if world.server.database.is_sqlite else 50)
+    patch.setattr(asking, "QUERY_AT_MOST", at_most)
+    patch.setattr(engine, "SCAN_AT_MOST", at_most)
+    url = world.server.database.url.render_as_string(hide_password=False)
+    async with worlds.serving(url, Clock()) as server, worlds.opened(server, {}) as hasty:
+        yield hasty
+
+
+async def _when_locked(world: World, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """SQLite takes longer than nothing for anything; PostgreSQL waits for a lock."""
+
+    async def locked(session: AsyncSession) -> Answer:
+        if not world.server.database.is_sqlite:
+            await (await session.connection()).exec_driver_sql("LOCK TABLE notification")
+        return await ask()
+
+    return await world.server.database.write(locked)
+
+
+async def test_a_filter_that_no_index_answers_ends_too(home: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = '{ notifications(filter: {topics: ["nothing"]}) { nodes { topic } } }'
+
+    async with _patient_for_nothing(home, monkeypatch) as world:
+        answer = await _when_locked(world, lambda: world.post(ADMIN, document))
+        monkeypatch.undo()
+        later = await world.post(ADMIN, document)
+
+    assert (answer.code, answer.field) == ("INVALID_ARGUMENT", "filter")
+    assert later.data == {"notifications": {"nodes": []}}

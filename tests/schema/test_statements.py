@@ -8,16 +8,19 @@ from typing import Any
 
 from sqlalchemy import event
 
+from resolvers import inboxes
+from resolvers.access import Caller
 from resolvers.context import Server
 from storage.engine import Database
 from storage.models import DeliveryState
 from storage.queue import Verdict
 from tests.resolvers import working
-from tests.resolvers.callers import ADMIN
-from tests.resolvers.said import log_protocol, outside, say_to_project
+from tests.resolvers.callers import ADMIN, ALICE, SERVICE
+from tests.resolvers.said import inside, log_protocol, of_user, outside, say_to_project
 from tests.schema.asking import ask
 
 LISTED = "{ deliveries(first: 100) { nodes { deliveryId attempts { outcome } } } }"
+LED_BACK = "{ deliveries(first: 100) { nodes { notificationId notification { notificationId userId } } } }"
 
 
 @contextmanager
@@ -51,3 +54,38 @@ async def test_the_attempts_of_a_whole_page_take_one_statement(server: Server) -
 
     assert sum("FROM attempt" in statement for statement in run) == 1
     assert str(answer).count("RETRY") == 7
+
+
+async def test_the_notifications_of_a_whole_page_of_deliveries_take_one_statement(server: Server) -> None:
+    await _attempted(server, 7)
+
+    with _statements(server.database) as run:
+        answer = await ask(server, ADMIN, LED_BACK)
+
+    assert sum("FROM notification" in statement for statement in run) == 1
+    nodes = answer["deliveries"]["nodes"]
+    assert [node["notification"]["notificationId"] for node in nodes] == [node["notificationId"] for node in nodes]
+    assert len(nodes) == 7
+
+
+async def test_of_a_page_of_deliveries_each_caller_sees_the_notifications_that_are_there_to_be_seen(
+    server: Server,
+) -> None:
+    protocol = await log_protocol(server)
+    await outside(server, protocol)
+    await inside(server, "alice")
+    await of_user(server, ALICE, protocol)
+    for _ in range(2):
+        await say_to_project(server)
+
+    async def seen(caller: Caller) -> list[str]:
+        """Whose each notification is that is shown; `-` for a record's, and where none is."""
+        nodes = (await ask(server, caller, LED_BACK))["deliveries"]["nodes"]
+        return sorted((node["notification"] or {}).get("userId") or "-" for node in nodes)
+
+    assert await seen(ADMIN) == ["-", "-", "alice", "alice"]
+    assert await seen(SERVICE) == ["-", "-"]
+    assert await seen(ALICE) == ["alice", "alice"]
+    [one, _] = (await ask(server, ALICE, LED_BACK))["deliveries"]["nodes"]
+    await inboxes.delete(server, ALICE, notification_ids=[one["notificationId"]], origin_id=None)
+    assert await seen(ALICE) == ["-", "alice"]

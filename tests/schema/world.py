@@ -29,6 +29,7 @@ from resolvers.errors import Unauthenticated
 from resolvers.once import Said
 from resolvers.paging import Window
 from schema.context import Context
+from schema.execution import Schema
 from schema.graphiql import page
 from schema.http import GraphQLApp, Via
 from schema.node import global_id
@@ -162,14 +163,14 @@ async def serving(url: str, clock: Clock) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def opened(server: Server, of: Mapping[str, Things]) -> AsyncIterator[World]:
+async def opened(server: Server, of: Mapping[str, Things], *, api: Schema = API) -> AsyncIterator[World]:
     def open_context(authorization: str | None, via: Via) -> Context:
         try:
             return Context(server, access.authenticate(authorization, SIGNING_KEY, server.clock()), via)
         except Unauthenticated as error:
             return Context(server, error, via)
 
-    app = GraphQLApp(API, open_context=open_context, ide=page)
+    app = GraphQLApp(api, open_context=open_context, ide=page)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tocsin") as client:
         yield World(server, client, of)
 

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from storage import notifications
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notifications import CREATED_AT, ID
+from storage.notifications import CREATED_AT, ID, NotificationRow
 from storage.operators import Filter, Question
 from storage.paging import Bounds
 from storage.scope import Scope
@@ -23,12 +23,17 @@ Asked = tuple[str, str, Any]  # key, operator, value
 async def store(database: Database, rows: Sequence[Mapping[str, Any]]) -> Scope:
     """Store notifications of these `topic`, `message`, `isRead`, ... in a new domain. The n-th is given the id n."""
     domain_id = uuid.uuid4().hex
+    await add(database, domain_id, dict(enumerate(rows)))
+    return Scope(domain_id)
+
+
+async def add(database: Database, domain_id: str, rows: Mapping[int, Mapping[str, Any]]) -> None:
+    """Store notifications of these numbers, which are their ids."""
 
     async def work(session: AsyncSession) -> None:
-        session.add_all(_notification(domain_id, number, row) for number, row in enumerate(rows))
+        session.add_all(_notification(domain_id, number, row) for number, row in rows.items())
 
     await database.write(work)
-    return Scope(domain_id)
 
 
 def _notification(domain_id: str, number: int, row: Mapping[str, Any]) -> Notification:
@@ -65,5 +70,5 @@ async def find(database: Database, scope: Scope, asked: Question) -> list[int]:
     return sorted(number(row) for row in page.rows)
 
 
-def number(row: Notification) -> int:
+def number(row: Notification | NotificationRow) -> int:
     return int(row.notification_id.rpartition("-")[2])

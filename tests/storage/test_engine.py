@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import ids, inboxes
-from storage.engine import WRITE_ATTEMPTS, Database, database_time
-from storage.errors import DatabaseUnavailable
+from storage.engine import READERS, WRITE_ATTEMPTS, Database, database_time
+from storage.errors import DatabaseUnavailable, TooCostly
 from storage.models import Inbox, InboxKind
 
 
@@ -43,6 +45,13 @@ async def test_readers_do_not_see_what_is_not_committed(database: Database) -> N
     assert await database.write(work) == []
 
 
+async def test_everything_that_one_reader_asks_is_of_one_moment(database: Database) -> None:
+    async with database.read() as reader:
+        before = await inboxes.known_users(reader, "d", limit=1)
+        await database.write(lambda session: inboxes.register(session, "d", ["late"]))
+        assert await inboxes.known_users(reader, "d", limit=1) == before == []
+
+
 async def test_an_id_that_was_drawn_twice_is_drawn_again(database: Database) -> None:
     await database.write(lambda session: inboxes.register(session, "d", ["taken"]))
     draws = iter(["taken", "taken", "free"])
@@ -69,6 +78,20 @@ async def test_a_transaction_that_never_succeeds_is_given_up(database: Database)
         await database.write(work)
 
     assert runs == WRITE_ATTEMPTS
+
+
+LONG = text(
+    "WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 200000) SELECT count(*) FROM up"
+)
+
+
+async def test_a_time_limit_is_that_of_one_read(database: Database) -> None:
+    for _ in range(READERS + 1):
+        with pytest.raises(TooCostly):
+            async with database.read(at_most=timedelta(milliseconds=1)) as session:
+                await session.exec(LONG)  # type: ignore[call-overload]
+        async with database.read() as session:
+            assert (await session.exec(LONG)).scalar_one() == 200_000  # type: ignore[call-overload]
 
 
 async def test_a_caller_that_leaves_does_not_cut_a_transaction_short(database: Database) -> None:
@@ -136,6 +159,7 @@ async def test_a_database_that_does_not_answer_is_unavailable(url: str) -> None:
         async with database.read() as session:
             await inboxes.known_users(session, "d", limit=1)
     await database.close()
+    assert not [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
 
 
 def test_only_the_two_engines_are_taken() -> None:

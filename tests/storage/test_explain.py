@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import event, insert
@@ -27,6 +28,7 @@ from storage import (
     feeds,
     idempotency,
     inboxes,
+    lines,
     notifications,
     protocols,
     queue,
@@ -35,9 +37,13 @@ from storage import (
     revocations,
     routing,
     search,
+    statistics,
+    steering,
     usages,
 )
-from storage.engine import Database
+from storage.engine import Database, Driver
+from storage.idempotency import Claim
+from storage.kept import Statements
 from storage.models import (
     Attempt,
     AttemptOutcome,
@@ -68,6 +74,9 @@ from storage.operators import Filter, Question
 from storage.paging import Bounds
 from storage.queue import Outcome, Room, Verdict
 from storage.scope import Scope
+from storage.selected import Selected
+from storage.stages import Count
+from storage.statistics import Record, Wanted
 
 NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
 LATER = datetime(2126, 1, 31, tzinfo=UTC)
@@ -112,8 +121,8 @@ def _channels(kind: channels.Kind, scope: Scope = DOMAIN, **wanted: Any) -> Call
     return lambda session: channels.page(session, kind, scope, channels.Filter(**wanted), FIRST)
 
 
-def _key() -> IdempotencyKey:
-    return IdempotencyKey(domain_id="d1", caller="s1", operation="create", key="key-11", body_hash="x", created_at=NOW)
+def _key() -> Claim:
+    return Claim("d1", "s1", "create", "key-11", body_hash="x", created_at=NOW)
 
 
 async def _settle(session: AsyncSession) -> None:
@@ -125,6 +134,21 @@ async def _settle(session: AsyncSession) -> None:
     outcomes = [Outcome(first, Verdict(DeliveryState.DELIVERED), is_of_destination=True)]
     outcomes += [Outcome(other, Verdict(DeliveryState.DEAD), is_of_destination=True) for other in others]
     await queue.record(session, outcomes, now=NOW, patience=timedelta(days=3))
+
+
+async def _judge(session: AsyncSession) -> None:
+    await channels.judge(session, worked=["channel-1"], failed=["channel-2"], now=NOW, patience=timedelta(days=3))
+
+
+async def _use(session: AsyncSession) -> None:
+    assert await usages.reserve(session, "protocol-1", "d1", "2026-01-31", 5) == 5
+    await usages.give_back(session, "protocol-1", "2026-01-31", failed=True)
+
+
+async def _send_again(session: AsyncSession) -> None:
+    wanted = deliveries.Filter(channel_id="channel-1")
+    ended = await steering.lock_ended(session, DOMAIN, wanted, since=NOW, limit=10)
+    await steering.revive(session, ended)
 
 
 async def _fan_out(session: AsyncSession) -> None:
@@ -162,6 +186,9 @@ CASES: dict[str, Case] = {
     "list of a creator": Case(_list(CREATOR)),
     "list of ids": Case(_list(DOMAIN, notification_ids=["notification-1", "notification-11"]), sorts=FEW),
     "a notification": Case(lambda session: notifications.find(session, "notification-1", USER)),
+    "notifications by their ids": Case(
+        lambda session: notifications.find_all(session, ["notification-1", "notification-9"], USER), sorts=FEW
+    ),
     "search of a domain": Case(_list(DOMAIN, question=Question(keyword="word1234")), sorts=FOUND),
     "search of a user": Case(_list(USER, question=Question(keyword="word1241")), sorts=FOUND),
     "search of a creator": Case(_list(CREATOR, question=Question(keyword="word1234 word2345")), sorts=FOUND),
@@ -169,6 +196,23 @@ CASES: dict[str, Case] = {
         _list(DOMAIN, question=Question([Filter("message.title", "contain", "word1234")])), sorts=FOUND
     ),
     "search of what is everywhere": Case(_list(DOMAIN, question=Question(keyword="said"))),
+    "search, next page": Case(_list(DOMAIN, NEXT, question=Question(keyword="word1234")), sorts=FOUND),
+    "search, backwards": Case(_list(DOMAIN, BACK, question=Question(keyword="word1234")), sorts=FOUND),
+    "search of a project": Case(_list(DOMAIN, project_id="p1", question=Question(keyword="word1234")), sorts=FOUND),
+    "search of a user's rows": Case(_list(DOMAIN, user_id="u1", question=Question(keyword="word1234")), sorts=FOUND),
+    "search of a create's rows": Case(
+        _list(DOMAIN, parent_notification_id="notification-1", question=Question(keyword="word110")), sorts=FOUND
+    ),
+    "count of a search": Case(
+        lambda session: notifications.count(
+            session, DOMAIN, notifications.Filter(question=Question(keyword="word1234"))
+        ),
+    ),
+    "statistics of a search": Case(
+        lambda session: statistics.read(
+            session, Record.NOTIFICATION, DOMAIN, Wanted(Question(keyword="word1234"), [Count("rows")])
+        )
+    ),
     "an inbox and its counts": Case(lambda session: inboxes.find(session, inboxes.of_user("d1", "u1"))),
     "heads of inboxes": Case(
         lambda session: inboxes.heads(session, [inboxes.of_user("d1", "u1"), inboxes.of_project("d1", "p1")])
@@ -190,7 +234,7 @@ CASES: dict[str, Case] = {
     "delete all of an inbox": Case(lambda session: notifications.remove_all(session, 5, up_to=1)),
     "delete contents": Case(lambda session: contents.drop_unneeded(session, [1, 2, 3])),
     "keep contents": Case(lambda session: contents.hold(session, [1, 2, 3])),
-    "channels of a project, to route": Case(lambda session: routing.of_project(session, "d1", "p1"), sorts=FEW),
+    "channels of a project, to route": Case(lambda session: routing.of_projects(session, "d1", ["p1"]), sorts=FEW),
     "channels of users, to route": Case(lambda session: routing.of_users(session, "d1", ["u1", "u2"]), sorts=FEW),
     "a channel, to route": Case(lambda session: routing.of_channel(session, "channel-1", DOMAIN)),
     "project channels": Case(_channels(channels.Kind.PROJECT)),
@@ -220,6 +264,25 @@ CASES: dict[str, Case] = {
     "deliveries by state": Case(_deliveries(states=[DeliveryState.DELIVERED, DeliveryState.DEAD])),
     "deliveries by ids": Case(_deliveries(delivery_ids=["delivery-1", "delivery-11"]), sorts=FEW),
     "deliveries since": Case(_deliveries(created_after=NOW + timedelta(seconds=ROWS - 100))),
+    "a channel": Case(lambda session: channels.find(session, channels.Kind.PROJECT, "channel-10", DOMAIN)),
+    "a channel, locked": Case(lambda session: channels.lock(session, channels.Kind.PROJECT, "channel-10", DOMAIN)),
+    "channels that worked and failed": Case(_judge),
+    "name of a protocol": Case(lambda session: protocols.is_name_taken(session, "d1", "name 1", besides="x")),
+    "a protocol, locked": Case(lambda session: protocols.lock(session, "protocol-1", DOMAIN)),
+    "is a protocol used": Case(lambda session: protocols.is_used(session, "protocol-1")),
+    "is a protocol limited": Case(lambda session: quotas.is_limited(session, "protocol-1")),
+    "a quota": Case(lambda session: quotas.find(session, "quota-1", DOMAIN)),
+    "a quota, locked": Case(lambda session: quotas.lock(session, "quota-1", DOMAIN)),
+    "quotas of a protocol": Case(
+        lambda session: quotas.page(session, DOMAIN, quotas.Filter(protocol_id="protocol-1"), FIRST), sorts=FEW
+    ),
+    "usages of a protocol": Case(
+        lambda session: usages.page(session, DOMAIN, usages.Filter(protocol_id="protocol-1"), FIRST), sorts=FEW
+    ),
+    "usage is reserved and given back": Case(_use),
+    "a delivery, locked": Case(lambda session: steering.lock(session, "delivery-1", DOMAIN)),
+    "deliveries to send again": Case(_send_again, sorts=FEW),
+    "beginning of a log": Case(lambda session: retention.prune(session, {2: 1})),
     "a delivery": Case(lambda session: deliveries.find(session, "delivery-1", DOMAIN)),
     "deliveries of a create": Case(
         lambda session: deliveries.of_create(session, "notification-1", limit=100), sorts=FEW
@@ -232,7 +295,7 @@ CASES: dict[str, Case] = {
         sorts=FEW,
     ),
     "an idempotency key": Case(lambda session: idempotency.find(session, _key())),
-    "an idempotency key is claimed": Case(lambda session: idempotency.claim(session, _key())),
+    "an idempotency key is claimed": Case(lambda session: idempotency.claim(session, [_key()])),
     "idempotency keys are swept": Case(lambda session: idempotency.sweep(session, before=NOW)),
     "next chunk of a fan-out": Case(_fan_out),
     "revoked tokens": Case(lambda session: revocations.since(session, NOW + timedelta(seconds=ROWS - 10))),
@@ -244,6 +307,9 @@ CASES: dict[str, Case] = {
     "old notifications": Case(
         lambda session: retention.past(session, before=NOW + timedelta(seconds=5), limit=10),
         scans={"notification": "the least of a domain's ids: SQLite calls a look at an index's end a scan"},
+    ),
+    "deliveries that ended long ago": Case(
+        lambda session: retention.forget_deliveries(session, before=NOW + timedelta(seconds=5), limit=10)
     ),
 }
 
@@ -404,6 +470,7 @@ def _tables() -> dict[type[SQLModel], list[dict[str, Any]]]:
                 "lease_until": LATER if n % 20 == 19 else None,
                 "created_by": f"s{owner(n)}",
                 "created_at": at(n),
+                "finished_at": at(n) if n % 20 < 18 else None,
             }
         ),
         Attempt: rows(
@@ -441,19 +508,29 @@ async def _plans(session: AsyncSession, case: Case) -> list[Plan]:
             asked.append((statement, parameters[0] if is_many else parameters))
 
     event.listen(connection.sync_connection, "before_cursor_execute", note)
+
+    async def fetch(driver: Driver, statement: str, values: Any) -> Any:
+        note(None, None, statement, tuple(values), None, False)
+        return await straight(driver, statement, values)
+
+    straight = Driver.fetch
     savepoint = await connection.begin_nested()
-    await case.call(session)
+    with patch.object(Driver, "fetch", fetch):
+        await case.call(session)
     await savepoint.rollback()
     session.expunge_all()
     event.remove(connection.sync_connection, "before_cursor_execute", note)
     assert asked, "a case that asks nothing shows nothing"
+    explaining = await connection.begin_nested()  # what a case sets holds for what it asks then
     if connection.dialect.name == "postgresql":  # a few rows may as well be sorted: it is asked whether they have to be
         await connection.exec_driver_sql(f"SET LOCAL enable_sort = {'on' if case.sorts else 'off'}")
-    return [plan for statement, parameters in asked if (plan := await _plan(connection, statement, parameters))]
+    plans = [await _plan(connection, statement, parameters) for statement, parameters in asked]
+    await explaining.rollback()
+    return [plan for plan in plans if plan]
 
 
 async def _plan(connection: AsyncConnection, statement: str, parameters: Any) -> Plan:
-    if statement.startswith("SET "):
+    if statement.startswith(("SET ", "SELECT set_config(")):
         await connection.exec_driver_sql(statement)
         return []
     how = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
@@ -493,7 +570,7 @@ def _is_bounded(below: Plan) -> bool:
 
 
 async def test_every_hot_statement_is_answered_from_an_index(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "FEW_ROWS", 0)
+    monkeypatch.setattr(search, "FIRST_ROWS", 5)
     monkeypatch.setattr(search, "MANY_FOUND", 200)
     faults: dict[str, list[Plan]] = {}
 
@@ -521,3 +598,166 @@ async def test_a_statement_that_reads_through_a_table_would_be_found(filled: Dat
 
     [plan] = await filled.write(explain)
     assert len(_faults(plan, everything)) >= 2  # it reads, and it sorts
+
+
+AFTER, BEFORE = (
+    (NOW + timedelta(seconds=2_001), "notification-2001"),
+    (NOW + timedelta(seconds=1_001), "notification-1001"),
+)
+PAGES = {
+    "first": FIRST,
+    "next": NEXT,
+    "backwards": BACK,
+}
+BY_TEXT = Selected(frozenset({"topic", "message", "created_at"}), as_text=True)
+
+Kept = Callable[[Database], Awaitable[Any]]
+
+
+def _kept_list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
+    wanted_rows = notifications.Filter(**wanted)
+    return lambda database: notifications.page_kept(database, scope, wanted_rows, ORDER, bounds, BY_TEXT)
+
+
+def _kept_deliveries(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
+    return lambda database: deliveries.page_kept(database, scope, deliveries.Filter(**wanted), bounds)
+
+
+LISTS: dict[str, tuple[Scope, dict[str, Any], str]] = {
+    "a user": (USER, {}, "notification_by_user"),
+    "what a user has not read": (USER, {"is_read": False}, "notification_unread"),
+    "a user, to an administrator": (DOMAIN, {"user_id": "u1"}, "notification_by_user"),
+    "a domain": (DOMAIN, {}, "notification_by_domain"),
+    "a project": (DOMAIN, {"project_id": "p1"}, "notification_by_project"),
+    "a creator": (CREATOR, {}, "notification_by_creator"),
+}
+
+# Those that are read on the thread of the event loop on SQLite, and the index that bounds what is read.
+BOUNDED: dict[str, tuple[Kept, str]] = {
+    "a notification": (
+        lambda database: notifications.find_kept(database, "notification-1", USER, BY_TEXT),
+        "sqlite_autoindex_notification_1",
+    ),
+    "a delivery": (
+        lambda database: deliveries.find_kept(database, "delivery-1", DOMAIN),
+        "sqlite_autoindex_delivery_1",
+    ),
+    "an inbox and its counts": (
+        lambda database: inboxes.find_kept(database, inboxes.of_user("d1", "u1")),
+        "sqlite_autoindex_inbox_1",
+    ),
+    **{
+        f"{page} page of {name}": (_kept_list(scope, bounds, **wanted), index)
+        for page, bounds in PAGES.items()
+        for name, (scope, wanted, index) in LISTS.items()
+    },
+    "a user's since": (_kept_list(USER, created_after=NOW), "notification_by_user"),
+    "a domain's until": (_kept_list(DOMAIN, created_before=LATER), "notification_by_domain"),
+    **{
+        f"{page} page of deliveries of {name}": (_kept_deliveries(scope, bounds), index)
+        for page, bounds in PAGES.items()
+        for name, scope, index in (
+            ("a domain", DOMAIN, "delivery_by_domain"),
+            ("a user", USER, "delivery_by_user"),
+        )
+    },
+}
+
+# Those that may have to pass over rows, so that a thread reads them on SQLite.
+UNBOUNDED: dict[str, Kept] = {
+    "what a user has read": _kept_list(USER, is_read=True),
+    "a user's of a topic": _kept_list(USER, topics=["a", "b"]),
+    "a user's of a project": _kept_list(USER, project_id="p1"),
+    "a user who is somebody else": _kept_list(USER, user_id="u2"),
+    "a user's behind a number": _kept_list(USER, Bounds(limit=20, offset=1_000)),
+    "a user's between two positions": _kept_list(USER, Bounds(limit=20, after=AFTER, before=BEFORE)),
+    "a user's after a position and before a time": _kept_list(USER, NEXT, created_before=LATER),
+    "a user's by topic": lambda database: notifications.page_kept(
+        database, USER, notifications.Filter(), (notifications.TOPIC, ID), FIRST
+    ),
+    "deliveries of a channel": _kept_deliveries(DOMAIN, channel_id="channel-1"),
+    "deliveries of a creator": _kept_deliveries(CREATOR),
+}
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, list[Any]]]:
+    """The kept statements that are asked: text, the index that is said to bound it, parameters."""
+    asked: list[tuple[str, str | None, list[Any]]] = []
+    of = Statements.of
+
+    def note(self: Statements, kind: Any, given: Any, fixed: Any) -> Any:
+        found = of(self, kind, given, fixed)
+        asked.append((found.statement.text, found.index, found.statement.parameters(given)))
+        return found
+
+    monkeypatch.setattr(Statements, "of", note)
+    return asked
+
+
+async def _kept_plan(session: AsyncSession, text: str, parameters: list[Any]) -> Plan:
+    """How it is answered whatever the values are, for it is prepared once."""
+    connection = await session.connection()
+    if connection.dialect.name == "sqlite":
+        found = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(parameters))
+    else:
+        await connection.exec_driver_sql("SET LOCAL enable_sort = off")
+        found = await connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {text}", tuple(parameters))
+    return [str(row[-1]) for row in found]
+
+
+async def test_what_is_read_on_the_event_loop_is_bounded_by_the_index_that_is_said_to_do_so(
+    filled: Database, kept: list[tuple[str, str | None, list[Any]]]
+) -> None:
+    faults: dict[str, Any] = {}
+
+    async def explain(session: AsyncSession) -> None:
+        for name, (call, index) in BOUNDED.items():
+            kept.clear()
+            await call(filled)
+            assert kept, name
+            for text, said, parameters in kept:
+                plan = await _kept_plan(session, text, parameters)
+                on_sqlite = re.compile(rf"SEARCH (notification|delivery|inbox) USING (COVERING )?INDEX {index} ")
+                is_bounded = not filled.is_sqlite or any(on_sqlite.match(line) for line in plan)
+                if said != index or not is_bounded or _faults(plan, Case(call=_nothing)):
+                    faults[name] = (said, plan)
+
+    async def gather_statistics(session: AsyncSession) -> None:
+        await (await session.connection()).exec_driver_sql("ANALYZE")
+
+    async with filled.read() as session:
+        await explain(session)
+    await filled.write(gather_statistics)
+    async with filled.read() as session:
+        await explain(session)
+    assert faults == {}
+
+
+async def test_the_next_changes_of_many_inboxes_are_read_from_indexes(
+    filled: Database, kept: list[tuple[str, str | None, list[Any]]]
+) -> None:
+    """Both on SQLite's event loop: the changes, and what was said by them."""
+    assert (await lines.after(filled, {1: 0, 2: 0}, limit=200)).of(1)
+
+    assert len(kept) == 2
+    async with filled.read() as session:
+        if not filled.is_sqlite:  # of so few rows it would rather read all
+            connection = await session.connection()
+            for way in ("seqscan", "hashjoin", "mergejoin"):
+                await connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        plans = [await _kept_plan(session, text, parameters) for text, _, parameters in kept]
+    assert [_faults(plan, Case(call=_nothing)) for plan in plans] == [[], []], plans
+
+
+async def _nothing(_session: AsyncSession) -> None:
+    pass
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+async def test_what_may_have_to_pass_over_rows_is_not_read_on_the_event_loop(
+    database: Database, name: str, kept: list[tuple[str, str | None, list[Any]]]
+) -> None:
+    await UNBOUNDED[name](database)
+
+    assert [index for _, index, _ in kept] == [None] * len(kept) != []

@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import records
 from storage import feeds, inboxes
+from storage.creations import NewNotification
 from storage.engine import Database
 from storage.feeds import Position
-from storage.models import Notification
 from storage.scope import Scope
+from tests import recorded
 
 BEGINNING = Position(0, 0)
 DEADLINE_S = 20
@@ -28,12 +28,8 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 
-async def _add(session: AsyncSession, domain_id: str = "d1", created_by: str = "backend") -> Notification:
-    content = records.content(domain_id, "a.topic", message={})
-    record = records.record(content, created_by=created_by, now=NOW)
-    session.add(record)
-    await session.flush()
-    return record
+async def _add(session: AsyncSession, domain_id: str = "d1", created_by: str = "backend") -> NewNotification:
+    return await recorded.record(session, domain_id, now=NOW, created_by=created_by)
 
 
 async def _commit(database: Database, domain_id: str = "d1", created_by: str = "backend") -> str:
@@ -113,7 +109,7 @@ def _delete_everything(connection: Connection) -> None:
 async def test_nothing_is_complete_from_a_transaction_on_that_still_runs(database: Database) -> None:
     added, go_on = asyncio.Event(), asyncio.Event()
 
-    async def work(session: AsyncSession) -> Notification:
+    async def work(session: AsyncSession) -> NewNotification:
         record = await _add(session)
         added.set()
         await go_on.wait()

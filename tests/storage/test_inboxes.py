@@ -22,9 +22,9 @@ async def test_registering_users_counts_only_the_new_ones(database: Database) ->
 
 async def test_adding_counts_each_inbox_once_and_makes_missing_ones(database: Database) -> None:
     owners = [of_user("d1", "b"), of_project("d1", "p"), of_user("d1", "a")]
-    await database.write(lambda session: inboxes.add_one_to_each(session, owners[:1]))
+    await database.write(lambda session: inboxes.add(session, dict.fromkeys(owners[:1], 1)))
 
-    rows = await database.write(lambda session: inboxes.add_one_to_each(session, owners))
+    rows = await database.write(lambda session: inboxes.add(session, dict.fromkeys(owners, 1)))
 
     counts = {owner: (row.last_seq, row.unread_count, row.unseen_count, row.total_count) for owner, row in rows.items()}
     assert counts == {
@@ -42,7 +42,7 @@ async def test_projects_are_locked_before_users() -> None:
 
 async def test_an_inbox_that_is_made_anew_has_another_generation(database: Database) -> None:
     rows = await database.write(
-        lambda session: inboxes.add_one_to_each(session, [of_user("d", str(number)) for number in range(20)])
+        lambda session: inboxes.add(session, {of_user("d", str(number)): 1 for number in range(20)})
     )
 
     assert len({row.generation for row in rows.values()}) == 20
@@ -53,9 +53,9 @@ async def test_concurrent_additions_in_any_order_neither_deadlock_nor_miscount(d
 
     async def add() -> None:
         some = random.sample(users, 30)
-        await database.write(lambda session: inboxes.add_one_to_each(session, some))
+        await database.write(lambda session: inboxes.add(session, dict.fromkeys(some, 1)))
 
-    await database.write(lambda session: inboxes.add_one_to_each(session, users[:20]))
+    await database.write(lambda session: inboxes.add(session, dict.fromkeys(users[:20], 1)))
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         for _ in range(24):
             tasks.create_task(add())
@@ -67,7 +67,7 @@ async def test_concurrent_additions_in_any_order_neither_deadlock_nor_miscount(d
 
 async def test_rows_are_locked_in_lock_order(database: Database) -> None:
     owners = [of_user("d", "b"), of_project("d", "p"), of_user("d", "a")]
-    rows = await database.write(lambda session: inboxes.add_one_to_each(session, owners))
+    rows = await database.write(lambda session: inboxes.add(session, dict.fromkeys(owners, 1)))
 
     locked = await database.write(lambda session: inboxes.lock(session, [row.inbox_id for row in rows.values()]))
 

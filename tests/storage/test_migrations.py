@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
@@ -20,6 +21,11 @@ async def test_migrations_make_exactly_the_tables_of_the_models(database: Databa
         return list(compare_metadata(context, SQLModel.metadata))
 
     assert await database.run_sync(differences) == []
+
+
+def test_the_newest_revision_is_the_one_that_nothing_comes_after() -> None:
+    """It is read off the files' names."""
+    assert ScriptDirectory(str(migrations.VERSIONS.parent)).get_heads() == [migrations.newest()]
 
 
 async def test_migrating_again_changes_nothing(database: Database) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
@@ -14,9 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from storage import inboxes, notifications, paging
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notifications import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter
-from storage.paging import Bounds, Order
+from storage.notifications import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter, NotificationRow
+from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
+from storage.selected import Selected
 from tests.conftest import Clock
 
 SCOPE = Scope("d", user_id="u")
@@ -29,13 +31,13 @@ async def rows(database: Database, clock: Clock) -> list[Notification]:
     chance = random.Random(7)
 
     async def work(session: AsyncSession) -> list[Notification]:
-        inbox = (await inboxes.add_one_to_each(session, [inboxes.of_user("d", "u")])).popitem()[1]
+        [inbox_id] = [inbox.inbox_id for inbox in (await inboxes.add(session, {inboxes.of_user("d", "u"): 1})).values()]
         made = [
             Notification(
                 notification_id=f"notification-{number:012x}",
                 domain_id="d",
                 user_id="u",
-                inbox=inbox,
+                inbox_id=inbox_id,
                 content=Content(
                     domain_id="d",
                     topic=chance.choice("aBc"),
@@ -58,7 +60,7 @@ def _orders() -> list[Order]:
     one = [(key, ID) for key in (CREATED_AT, TOPIC, TYPE, LEVEL)]
     two = [(TOPIC, CREATED_AT, ID), (LEVEL, TYPE, ID)]
     return [
-        [paging.SortKey(key.name, key.column, key.value, way) for key, way in zip(keys, ways, strict=True)]
+        [replace(key, descending=way) for key, way in zip(keys, ways, strict=True)]
         for keys in one + two
         for ways in product((True, False), repeat=len(keys))
     ]
@@ -71,48 +73,93 @@ def _sorted(rows: Sequence[Notification], order: Order) -> list[str]:
     return [row.notification_id for row in ordered]
 
 
-async def test_pages_forwards_and_backwards_are_the_sorted_list(database: Database, rows: list[Notification]) -> None:
+async def _in_a_session(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:
+    async with database.read() as session:
+        return await notifications.page(session, SCOPE, Filter(), order, bounds)
+
+
+async def _kept(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:
+    return await notifications.page_kept(database, SCOPE, Filter(), order, bounds)
+
+
+async def _kept_as_text(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:
+    """With no more columns than cursors need."""
+    selected = Selected(frozenset({"notification_id"}), as_text=True)
+    return await notifications.page_kept(database, SCOPE, Filter(), order, bounds, selected)
+
+
+Ask = Callable[[Database, Order, Bounds], Awaitable[Page[NotificationRow]]]
+
+every_way = pytest.mark.parametrize("ask", [_in_a_session, _kept, _kept_as_text])
+
+
+@every_way
+async def test_pages_forwards_and_backwards_are_the_sorted_list(
+    database: Database, rows: list[Notification], ask: Ask
+) -> None:
     for order in _orders():
         expected = _sorted(rows, order)
-        assert await _walk(database, order, backwards=False) == expected
-        assert await _walk(database, order, backwards=True) == expected
+        assert await _walk(database, ask, order, backwards=False) == expected
+        assert await _walk(database, ask, order, backwards=True) == expected
 
 
-async def _walk(database: Database, order: Order, *, backwards: bool) -> list[str]:
+async def _walk(database: Database, ask: Ask, order: Order, *, backwards: bool) -> list[str]:
     """All rows, page by page, from one end to the other."""
     found: list[str] = []
     bounds = Bounds(limit=17, backwards=backwards)
-    async with database.read() as session:
-        while True:
-            page = await notifications.page(session, SCOPE, Filter(), order, bounds)
-            ids = [row.notification_id for row in page.rows]
-            found = ids + found if backwards else found + ids
-            assert (page.has_next if backwards else page.has_previous) == (len(found) > len(ids))
-            if not (page.has_previous if backwards else page.has_next):
-                return found
-            edge = paging.position(page.rows[0 if backwards else -1], order)
-            bounds = Bounds(limit=17, before=edge, backwards=True) if backwards else Bounds(limit=17, after=edge)
+    while True:
+        page = await ask(database, order, bounds)
+        ids = [row.notification_id for row in page.rows]
+        found = ids + found if backwards else found + ids
+        assert (page.has_next if backwards else page.has_previous) == (len(found) > len(ids))
+        if not (page.has_previous if backwards else page.has_next):
+            return found
+        edge = paging.position(page.rows[0 if backwards else -1], order)
+        bounds = Bounds(limit=17, before=edge, backwards=True) if backwards else Bounds(limit=17, after=edge)
 
 
-async def test_a_page_between_two_positions_holds_only_what_lies_there(
+@every_way
+async def test_rows_are_passed_over_by_their_number(database: Database, rows: list[Notification], ask: Ask) -> None:
+    order = [CREATED_AT, ID]
+
+    page = await ask(database, order, Bounds(limit=5, offset=7))
+
+    assert [row.notification_id for row in page.rows] == _sorted(rows, order)[7:12]
+    assert (page.has_next, page.has_previous) == (True, True)
+
+
+async def test_what_lies_beyond_is_not_asked_where_nobody_wants_to_know(
     database: Database, rows: list[Notification]
+) -> None:
+    after = paging.position(rows[0], [CREATED_AT, ID])
+    selected = Selected(beyond=False)
+
+    page = await notifications.page_kept(
+        database, SCOPE, Filter(), [CREATED_AT, ID], Bounds(limit=100, after=after), selected
+    )
+
+    assert (page.has_next, page.has_previous) == (False, None)
+
+
+@every_way
+async def test_a_page_between_two_positions_holds_only_what_lies_there(
+    database: Database, rows: list[Notification], ask: Ask
 ) -> None:
     order = [CREATED_AT, ID]
     expected = _sorted(rows, order)
     by_id = {row.notification_id: row for row in rows}
     after, before = (paging.position(by_id[expected[index]], order) for index in (9, 20))
 
-    async with database.read() as session:
-        page = await notifications.page(session, SCOPE, Filter(), order, Bounds(limit=50, after=after, before=before))
+    page = await ask(database, order, Bounds(limit=50, after=after, before=before))
 
     assert [row.notification_id for row in page.rows] == expected[10:20]
 
 
+@every_way
 async def test_a_page_of_nothing_still_tells_whether_there_is_more(
-    database: Database, rows: list[Notification]
+    database: Database, rows: list[Notification], ask: Ask
 ) -> None:
-    async with database.read() as session:
-        page = await notifications.page(session, SCOPE, Filter(), [CREATED_AT, ID], Bounds(limit=0))
+    page = await ask(database, [CREATED_AT, ID], Bounds(limit=0))
 
     assert (page.rows, page.has_next, page.has_previous) == ([], True, False)
 

@@ -144,11 +144,11 @@ async def test_an_engine_makes_what_the_model_makes(
     said = [{**row, "createdAt": NOW + timedelta(hours=number // 2)} for number, row in enumerate(rows)]
     scope = await store(database, said)
     shown = [{**row, "createdAt": _spelled(row["createdAt"])} for row in said]
-    async with database.read() as session:
+    async with database.read(at_most=AT_MOST) as session:
 
         async def read(**wanted: Any) -> str | None:
             asked = Wanted(EVERYTHING, **wanted)
-            found = await statistics.read(session, Record.NOTIFICATION, scope, asked, at_most=AT_MOST)
+            found = await statistics.read(session, Record.NOTIFICATION, scope, asked)
             return document_functions.canonical(found.results)
 
         for stages in pipelines:

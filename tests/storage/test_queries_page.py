@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from storage import fields, moments, operators, patterns, sorting
+from storage import fields, operators, patterns, search, sorting
 from storage.engine import Database
 from storage.fields import Fields
 from storage.operators import Operator
 from tests.storage.asked import find, question, store
+from tests.storage.queries_page import PAGE, rows, table
 
-PAGE = (Path(__file__).parents[2] / "docs" / "queries.md").read_text()
 NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)  # as the page says
 
 RECORDS = {
@@ -30,28 +29,12 @@ RECORDS = {
 }
 
 
-def _table(first_heading: str) -> list[list[str]]:
-    """The rows of the table that begins with this heading."""
-    [*_, rows] = PAGE.partition(f"| {first_heading} |")
-    lines = rows.splitlines()[2:]
-    table = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
-
-
-def _rows() -> list[dict[str, Any]]:
-    [written] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    rows: list[dict[str, Any]] = json.loads(written)
-    for row in rows:
-        row |= {name: moments.parse(value) for name, value in row.items() if name.endswith("At")}
-    return rows
-
-
 def _example(cell: str) -> dict[str, Any]:
     example: dict[str, Any] = json.loads(cell.strip("`").replace("\\|", "|"))
     return example
 
 
-OPERATORS = {row[0].strip("`"): row for row in _table("operator")}
+OPERATORS = {row[0].strip("`"): row for row in table("operator")}
 
 
 def test_every_operator_is_on_the_page_in_order() -> None:
@@ -64,7 +47,7 @@ def test_an_example_is_of_its_operator(operator: Operator) -> None:
 
 
 async def test_the_examples_find_what_the_page_says(database: Database) -> None:
-    scope = await store(database, _rows())
+    scope = await store(database, rows())
     found = {}
     for name, row in OPERATORS.items():
         example = _example(row[3])
@@ -76,7 +59,7 @@ async def test_the_examples_find_what_the_page_says(database: Database) -> None:
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_every_field_is_on_the_page(record: str) -> None:
-    [(_, named, keyword)] = [row for row in _table("record") if row[0] == f"`{record}`"]
+    [(_, named, keyword)] = [row for row in table("record") if row[0] == f"`{record}`"]
     known: Fields = RECORDS[record]
 
     assert re.findall("`(.*?)`", named) == list(known.fields)
@@ -85,7 +68,7 @@ def test_every_field_is_on_the_page(record: str) -> None:
 
 def test_the_bounds_are_those_of_the_code() -> None:
     bounds = {
-        row[0]: [int(number.replace(",", "")) for number in re.findall("[0-9,]+", row[1])] for row in _table("what")
+        row[0]: [int(number.replace(",", "")) for number in re.findall("[0-9,]+", row[1])] for row in table("what")
     }
 
     assert list(bounds.values()) == [
@@ -101,3 +84,16 @@ def test_the_bounds_are_those_of_the_code() -> None:
         [100],
     ]
     assert patterns.MAX_PATTERN_CHARACTERS == operators.MAX_SOUGHT_CHARACTERS == fields.MAX_KEY_CHARACTERS
+
+
+def test_how_it_is_searched_is_as_the_code_has_it() -> None:
+    told = PAGE[PAGE.index("**Searching.**") : PAGE.index("## Order and pages")].replace("\n", " ")
+
+    for number, of in (
+        (search.FIRST_ROWS, "rows are read"),
+        (search.NEXT_ROWS, "."),
+        (search.MANY_FOUND, ", or on PostgreSQL"),
+        (search.FREQUENT, "by its statistics"),
+        (search.MAX_ALTERNATIVES, "texts"),
+    ):
+        assert re.search(f"{number:,} ?{re.escape(of)}", told), of

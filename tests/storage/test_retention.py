@@ -31,7 +31,7 @@ async def _fill(session: AsyncSession) -> None:
         session.add(content)
         await session.flush()
         owners = [inboxes.of_user(domain, f"u{number}") for number in range(USERS)]
-        for inbox in (await inboxes.add_one_to_each(session, owners)).values():
+        for owner, inbox in (await inboxes.add(session, dict.fromkeys(owners, PER_USER))).items():
             for seq in range(1, PER_USER + 1):
                 row = Notification(
                     notification_id=f"n-{inbox.inbox_id}-{seq}",
@@ -39,7 +39,7 @@ async def _fill(session: AsyncSession) -> None:
                     content_id=content.content_id,
                     inbox_id=inbox.inbox_id,
                     seq=seq,
-                    user_id=inbox.owner_id,
+                    user_id=owner.owner_id,
                     created_by="s",
                     created_at=NOW,
                 )
@@ -53,7 +53,6 @@ async def _fill(session: AsyncSession) -> None:
                     changed_at=NOW,
                 )
                 session.add_all([row, change])
-            inbox.last_seq = PER_USER
 
 
 @pytest.fixture

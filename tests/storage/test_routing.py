@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import migrations, routing
-from storage.engine import Database
+from storage.engine import Database, Driver
 from tests.dispatch.rows import SATURDAY_EVENING, channel, protocol
 
 
@@ -36,7 +37,9 @@ async def test_each_users_channels_come_oldest_first(database: Database) -> None
     }
 
 
-async def test_channels_of_users_are_found_among_any_number_of_others_in_their_domain(tmp_path: Path) -> None:
+async def test_channels_of_users_are_found_among_any_number_of_others_in_their_domain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite has no statistics: how a statement is put decides which index it takes."""
     database = Database(f"sqlite:///{tmp_path / 'tocsin.db'}")
     await database.open()
@@ -44,15 +47,12 @@ async def test_channels_of_users_are_found_among_any_number_of_others_in_their_d
     plans: list[str] = []
 
     async def explain(session: AsyncSession) -> None:
-        connection = (await session.connection()).sync_connection
-        assert connection is not None
+        async def fetch(driver: Driver, text: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+            plans.extend(row[3] for row in await straight(driver, f"EXPLAIN QUERY PLAN {text}", values))
+            return []
 
-        @event.listens_for(connection, "after_cursor_execute")
-        def note(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            if "EXPLAIN" not in statement:
-                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-                plans.extend(row[3] for row in rows)
-
+        straight = Driver.fetch
+        monkeypatch.setattr(Driver, "fetch", fetch)
         await routing.of_users(session, "d", [f"user-{number}" for number in range(7)])
 
     await database.write(explain)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,29 @@ from sqlalchemy import Connection, make_url, text
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import contents, migrations, search, search_texts
+from storage import (
+    contents,
+    fields,
+    migrations,
+    notifications,
+    operators,
+    paging,
+    search,
+    search_index,
+    search_texts,
+    statistics,
+)
 from storage.engine import Database
 from storage.models import Content, Notification
+from storage.notifications import CREATED_AT, ID
+from storage.operators import Question
+from storage.paging import Bounds
 from storage.scope import Scope
+from storage.search import Walk
+from storage.stages import Count
+from storage.statistics import Record, Wanted
 from tests.conftest import new_postgres
-from tests.storage.asked import Asked, find, question, store
+from tests.storage.asked import Asked, find, number, question, store
 
 NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
 
@@ -84,21 +102,50 @@ async def test_the_same_is_found_with_and_without_the_index(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "conditions", lambda _question: [])
         expected = await find(database, scope, asked)
-        patch.setattr(search, "FEW_ROWS", 0)
-        assert await find(database, scope, asked) == expected
+        for first, few in ((0, 200), (0, 1), (1, 200)):
+            patch.setattr(search, "FIRST_ROWS", first)
+            patch.setattr(search, "NEXT_ROWS", 2 * first)
+            patch.setattr(search_index, "FEW", few)
+            assert await find(database, scope, asked) == expected
+        assert await _page_by_page(database, scope, asked) == expected
+        assert await _in_statistics(database, scope, asked) == len(expected)
     assert await find(database, scope, asked) == expected
 
 
-async def _candidates(database: Database, scope: Scope, keyword: str) -> list[int] | None:
-    within = [col(Notification.domain_id) == scope.domain_id]
+async def _page_by_page(database: Database, scope: Scope, asked: Question) -> list[int]:
+    """Which rows a question finds, read by twos and the newest last."""
+    order = [replace(key, descending=False) for key in (CREATED_AT, ID)]
+    wanted, bounds, found = notifications.Filter(question=asked), Bounds(limit=2), []
     async with database.read() as session:
-        return await search.candidates(session, question(keyword=keyword, now=NOW), scope, within)
+        while (page := await notifications.page(session, scope, wanted, order, bounds)).rows:
+            found += [number(row) for row in page.rows]
+            bounds = Bounds(limit=2, after=paging.position(page.rows[-1], order))
+    return found
+
+
+async def _in_statistics(database: Database, scope: Scope, asked: Question) -> int:
+    """How many rows statistics are of."""
+    counted = Wanted(asked, [Count("rows")])
+    async with database.read() as session:
+        results = (await statistics.read(session, Record.NOTIFICATION, scope, counted)).results
+    return sum(result["rows"] for result in results)
+
+
+async def _candidates(database: Database, scope: Scope, keyword: str, *, wanted: int | None = None) -> list[int] | None:
+    """What a walk through the domain is led by, which wants so many rows."""
+    asked = question(keyword=keyword, now=NOW)
+    conditions = operators.conditions(fields.NOTIFICATION, asked)
+    order = paging.directions((CREATED_AT, ID), backwards=False)
+    walk = Walk([col(Notification.domain_id) == scope.domain_id], conditions, order, wanted)
+    async with database.read() as session:
+        return await search.candidates(session, asked, scope, walk)
 
 
 @pytest.fixture
 def indexed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few rows there are, the index is asked."""
-    monkeypatch.setattr(search, "FEW_ROWS", 0)
+    """However few rows there are, the index is asked, for all that it knows."""
+    monkeypatch.setattr(search, "FIRST_ROWS", 0)
+    monkeypatch.setattr(search_index, "FEW", 0)
 
 
 @pytest.mark.usefixtures("indexed")
@@ -127,6 +174,79 @@ async def test_a_few_rows_are_read_through(database: Database) -> None:
     scope = await store(database, [{"createdAt": NOW, "topic": "pods"}])
 
     assert await _candidates(database, scope, "pods") is None
+
+
+async def test_the_index_is_asked_where_the_beginning_of_a_list_does_not_fill_its_page(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first three rows have `disk`, `down` and `full` between them; `pods` is only in the last one."""
+    monkeypatch.setattr(search, "FIRST_ROWS", 3)
+    monkeypatch.setattr(search, "NEXT_ROWS", 5)
+    topics = ["pods and disks", "backup", "disk down", "disk", "disk", "full disk", "disk down"]
+    rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
+    scope = await store(database, rows)
+
+    async def found(keyword: str, *, wanted: int | None) -> int | None:
+        led = await _candidates(database, scope, keyword, wanted=wanted)
+        return None if led is None else len(led)
+
+    assert await found("disk", wanted=3) is None  # the first rows are a page
+    assert await found("down", wanted=2) is None  # the next ones complete it
+    assert await found("down", wanted=3) == 2  # nor do those
+    assert await found("pods", wanted=1) == 1  # nothing is in the first ones: no more of them are read
+    assert await found("disk", wanted=None) == 6  # all are wanted, and these are not all
+
+
+@pytest.mark.usefixtures("indexed")
+async def test_postgresql_is_not_asked_to_list_what_its_statistics_say_is_frequent(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of this domain, by the examples that ANALYZE took. SQLite ends a list that becomes too long."""
+    monkeypatch.setattr(search, "FREQUENT", 10)
+    rows = [{"createdAt": NOW, "topic": f"pods {number}"} for number in range(90)]
+    mine = await store(database, [*rows, {"createdAt": NOW, "topic": "deploy"}])
+    other = await store(database, [{"createdAt": NOW, "topic": "pods"}, {"createdAt": NOW, "topic": "deploy"}])
+    await database.run_sync(lambda connection: connection.exec_driver_sql("ANALYZE"))
+
+    assert (await _candidates(database, mine, "pods") is None) is not database.is_sqlite
+    assert len(await _candidates(database, mine, "deploy") or []) == 1
+    assert len(await _candidates(database, other, "pods") or []) == 1
+
+
+@pytest.mark.usefixtures("indexed")
+async def test_a_text_is_led_to_by_a_trigram_that_few_have(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else such contents are is for the conditions to say. PostgreSQL knows by itself what is rare."""
+    scope = await store(database, [{"createdAt": NOW, "topic": topic} for topic in ("xyzabc", "xyz", "abc", "abc")])
+
+    for few, found in ((2, 1), (3, 2)):
+        monkeypatch.setattr(search_index, "FEW", few)
+        led = await _candidates(database, scope, "xyzabc") or []
+        assert len(led) == (found if database.is_sqlite else 1)
+
+
+@pytest.mark.usefixtures("indexed")
+async def test_only_conditions_of_a_few_texts_are_looked_up(database: Database) -> None:
+    """Whatever is asked, the statement stays one that SQLite takes."""
+    scope = await store(database, [{"createdAt": NOW, "topic": "pods"}])
+    many = [f"pod{n}" for n in range(99)] + ["pods"]
+    lists = [("topic", "contain_in", many)] * 10
+
+    assert await find(database, scope, question(lists, now=NOW)) == [0]
+    assert await find(database, scope, question([], lists, now=NOW)) == [0]
+    assert await find(database, scope, question([("topic", "contain", "pods")] * 50, now=NOW)) == [0]
+
+
+@pytest.mark.usefixtures("indexed")
+async def test_statistics_are_led_by_the_index(database: Database) -> None:
+    scope = await store(database, [{"createdAt": NOW, "topic": "pods"}, {"createdAt": NOW, "topic": "deploy"}])
+    wanted = notifications.Filter(question=question(keyword="pods", now=NOW))
+
+    async with database.read() as session:
+        statement = await notifications.matching(session, scope, wanted)
+        bound = statement.compile(dialect=session.get_bind().dialect).params.values()
+
+    assert "[1]" in bound or [1] in bound  # the content that the index knows
+    assert await _in_statistics(database, scope, wanted.question) == 1
 
 
 @pytest.mark.usefixtures("indexed")

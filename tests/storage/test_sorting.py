@@ -8,18 +8,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlmodel import col, delete
 
 from resolvers import cursors
 from storage import fields, notifications, sorting
 from storage.engine import Database
 from storage.models import Notification, NotificationType
-from storage.notifications import Filter
+from storage.notifications import Filter, NotificationRow
 from storage.operators import Unaskable
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
 from storage.sorting import Sort
-from tests.storage.asked import number, store
+from tests.storage.asked import add, number, store
 
 NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
 ROWS = 50
@@ -96,23 +98,31 @@ async def test_pages_are_the_sorted_list(database: Database, backwards: bool) ->
         assert found == _expected(rows, sort)
 
 
-async def test_pages_are_stable_while_rows_come_and_go(database: Database) -> None:
-    chance = random.Random(8)
-    rows = _rows(chance, ROWS)
+@settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chance=st.randoms(use_true_random=False), sort=st.sampled_from(SORTS), size=st.integers(1, 4), data=st.data())
+async def test_pages_are_stable_while_rows_come_and_go(
+    database: Database, chance: random.Random, sort: list[Sort], size: int, data: st.DataObject
+) -> None:
+    """Each page has what lies beyond the row that the one before ended with, whatever has become of that row."""
+    backwards, order = data.draw(st.booleans()), notifications.order(sort)
+    rows = _rows(chance, data.draw(st.integers(1, 12)))  # all that there ever were
     scope = await store(database, rows)
-    gone = chance.sample(range(ROWS), 10)
-    for sort in SORTS[-5:]:
-        order = notifications.order(sort)
-        page = await _page(database, scope, order, None, backwards=False)
-        seen = [number(row) for row in page.rows]
-        await _remove(database, scope, [*gone, seen[-1]])  # the row of the cursor too
-        while page.has_next:
-            page = await _page(database, scope, order, page.rows[-1], backwards=False)
-            seen += [number(row) for row in page.rows]
+    there, edge = set(range(len(rows))), None
+    while (page := await _page(database, scope, order, edge, backwards=backwards, size=size)).rows:
+        everything = _expected(rows, sort)[:: -1 if backwards else 1]
+        start = 0 if edge is None else everything.index(number(edge)) + 1
+        beyond = [each for each in everything[start:] if each in there]
+        more, behind = len(beyond) > size, edge is not None and not there.isdisjoint(everything[:start])
 
-        expected = [each for each in _expected(rows, sort) if each in seen[:SIZE] or each not in gone]
-        assert seen == expected
-        scope = await store(database, rows)
+        assert [number(row) for row in page.rows] == beyond[:size][:: -1 if backwards else 1]
+        assert (page.has_next, page.has_previous) == ((behind, more) if backwards else (more, behind))
+        edge = page.rows[0 if backwards else -1]
+        gone = data.draw(st.sets(st.sampled_from(sorted(there)), max_size=4))
+        come = _rows(chance, data.draw(st.integers(0, 2)) if len(rows) < 30 else 0)
+        await _remove(database, scope, sorted(gone))
+        await add(database, scope.domain_id or "", dict(enumerate(come, start=len(rows))))
+        there = (there - gone) | set(range(len(rows), len(rows) + len(come)))
+        rows = [*rows, *come]
 
 
 async def test_rows_by_number_are_those_of_the_sorted_list(database: Database) -> None:
@@ -152,12 +162,12 @@ def test_every_field_of_every_record_can_be_sorted_by() -> None:
 
 
 async def _page(
-    database: Database, scope: Scope, order: Order, edge: Notification | None, *, backwards: bool
-) -> Page[Notification]:
+    database: Database, scope: Scope, order: Order, edge: NotificationRow | None, *, backwards: bool, size: int = SIZE
+) -> Page[NotificationRow]:
     """The page beside a row, whose position goes through its cursor."""
     where = None if edge is None else cursors.list_position(cursors.for_row(edge, order), order, field="after")
     bounds = Bounds(
-        limit=SIZE, after=None if backwards else where, before=where if backwards else None, backwards=backwards
+        limit=size, after=None if backwards else where, before=where if backwards else None, backwards=backwards
     )
     async with database.read() as session:
         return await notifications.page(session, scope, Filter(), order, bounds)

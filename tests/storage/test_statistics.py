@@ -49,7 +49,7 @@ async def read(
 ) -> Result:
     question = Wanted(**{"question": EVERYTHING, "stages": stages, **wanted})
     async with database.read(at_most=at_most) as session:
-        return await statistics.read(session, record, scope, question, at_most=at_most)
+        return await statistics.read(session, record, scope, question)
 
 
 async def said(database: Database, *messages: dict[str, Any]) -> Scope:

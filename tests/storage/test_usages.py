@@ -223,6 +223,6 @@ async def test_a_protocol_takes_its_quota_with_it_and_leaves_its_usage(database:
 
 async def _change(database: Database, protocol_id: str, *, day: int) -> None:
     async with database.read() as session:
-        [quota] = (await quotas.page(session, Scope("d"), quotas.Filter(protocol_id=protocol_id), Bounds(1))).rows
+        [quota] = await session.exec(select(Quota).where(Quota.protocol_id == protocol_id))
     quota.day = day
     await store(database, quota)

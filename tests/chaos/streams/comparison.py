@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from resolvers import cursors
 from resolvers.cursors import BEGINNING, StreamCursor
-from resolvers.inbox_log import EventKind
+from resolvers.events import EventKind
 from resolvers.streams import StreamFilter
 from storage.models import Change, ChangeKind
 from tests.chaos.streams.history import Difference, History

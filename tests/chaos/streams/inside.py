@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from resolvers import channels, cursors, inboxes, notifications, streams
 from resolvers.access import Caller, Role
 from resolvers.context import Server
-from resolvers.inbox_log import Event, EventKind
+from resolvers.events import Event, EventKind
 from resolvers.notifications import Creation
 from resolvers.streams import StreamFilter
 from storage import ids, models

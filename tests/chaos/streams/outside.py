@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 
 from resolvers.access import Role
 from resolvers.errors import CursorExpired, NotFound
-from resolvers.inbox_log import EventKind
+from resolvers.events import EventKind
 from resolvers.streams import StreamFilter
 from tests.chaos.streams.door import ADMIN, News
 from tests.chaos.streams.told import Counts, Row, Standing, Told

@@ -15,7 +15,7 @@ from time import monotonic
 
 from resolvers import cursors
 from resolvers.errors import CursorExpired
-from resolvers.inbox_log import EventKind
+from resolvers.events import EventKind
 from resolvers.streams import StreamFilter
 from tests.chaos.streams.door import Door
 from tests.chaos.streams.told import Began, Entry, Expired, Moved, Row, Standing, Told

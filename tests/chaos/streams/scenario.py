@@ -10,7 +10,7 @@ from random import Random
 from time import monotonic
 
 from resolvers.context import Server
-from resolvers.inbox_log import EventKind
+from resolvers.events import EventKind
 from resolvers.streams import StreamFilter
 from storage.models import NotificationLevel, NotificationType
 from tests.chaos.streams import comparison, upkeep

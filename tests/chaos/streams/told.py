@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resolvers.inbox_log import EventKind
+from resolvers.events import EventKind
 
 
 @dataclass(frozen=True)
