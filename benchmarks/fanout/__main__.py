@@ -8,7 +8,8 @@ an empty SQLite database, on a core of its own; the crowd is on the other. The s
 first: what they cost is the writing, and the rest of what a saturated server spends is the streaming. In the layout
 `two`, of own inboxes only, another process of the same installation takes the creates, over one PostgreSQL database and
 one Valkey, all on the crowd's core: the CPU of the process with the sockets is the streaming alone, and events a second
-are those that the other one writes. The floor writes nothing, and is one process in both.
+are those that the other one writes. The floor writes nothing, and is one process in both. Over Redis broadcaster loses
+those who come to one channel at the same time, but one: so the stock server has no shared feed there.
 
 Saturated: so many creates at a time, each followed by the next when every socket has its event. Steady: one create at
 a time, at a rate that gives so many events a second; a delay is from the create's being sent to an event's coming. CPU
