@@ -35,7 +35,7 @@ from strawberry.types.execution import ExecutionContext, ParseOptions
 
 from schema import errors, inputs, limits, projection
 from schema.documents import Documents
-from schema.subscribing import Subscription
+from schema.subscribing import ValidSubscription
 
 # How graphql-core wants it told; each comparison costs two of these.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 2 * limits.MAX_COMPARISONS
@@ -80,7 +80,7 @@ class Schema(strawberry.Schema):
         operation = kept and get_operation_ast(kept.parsed, operation_name)
         if kept is None or not operation or operation.operation is not OperationType.SUBSCRIPTION:
             return await super().stream(query, variable_values, context_value, root_value, operation_name, **more)
-        return Subscription(
+        return ValidSubscription(
             self._schema,
             kept.parsed,
             name=operation_name,

@@ -19,8 +19,8 @@ from schema.projection import Executor, Projection
 Present = Callable[[list[GraphQLError], DocumentNode], list[GraphQLError]]  # errors as a caller may see them
 
 
-class Subscription:
-    """One of a valid document, which has no other operation of this name."""
+class ValidSubscription:
+    """A subscription of a valid document, which has no other operation of this name."""
 
     __slots__ = (
         "_context",

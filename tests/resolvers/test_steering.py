@@ -427,8 +427,12 @@ async def test_a_channel_is_tried_whatever_it_takes(server: Server, channel: Cha
     assert claimed.content.message == {"title": "A test of the channel mine"}
     record = await notifications.find(server, ADMIN, made.notification_id)
     assert record is not None
-    assert (record.user_id, record.project_id) == (None, None)
-    assert [kept["decision"] for kept in record.decisions] == ["SEND"]
+    async with server.database.read() as session:
+        kept = (
+            await session.exec(select(Notification).where(Notification.notification_id == made.notification_id))
+        ).one()
+    assert (record.user_id, record.project_id, kept.created_by) == (None, None, "alice")
+    assert [decided["decision"] for decided in record.decisions] == ["SEND"]
 
 
 @pytest.mark.parametrize("message", [{"title": "Hello"}, {}])
