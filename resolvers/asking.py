@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -26,6 +26,7 @@ from storage.paging import Bounds, Order, Page
 from storage.sorting import Sort
 
 Row = TypeVar("Row")
+Wanted = TypeVar("Wanted", bound="Narrowed")
 
 QUERY_AT_MOST = timedelta(seconds=5)  # for one statement, on PostgreSQL
 SPELLINGS = {"key": ("key", "k"), "value": ("value", "v"), "operator": ("operator", "o")}
@@ -66,20 +67,29 @@ class Asking:
 NOTHING = Asking()
 
 
+class Narrowed(Protocol):
+    """A typed filter of a list, a dataclass, which a question narrows further."""
+
+    @property
+    def question(self) -> Question: ...
+
+
 async def listing(
     server: Server,
     asking: Asking,
     window: Window,
     fields: Fields,
+    wanted: Wanted,
     *,
     order: Callable[[Sequence[Sort]], Order],
-    page: Callable[[AsyncSession, Question, Order, Bounds], Awaitable[Page[Row]]],
-    count: Callable[[AsyncSession, Question], Awaitable[int]],
+    page: Callable[[AsyncSession, Wanted, Order, Bounds], Awaitable[Page[Row]]],
+    count: Callable[[AsyncSession, Wanted], Awaitable[int]],
     kept: Callable[[Order, Bounds], Awaitable[Page[Row]]] | None = None,
 ) -> Listing[Row]:
     """The page that is asked for, or none of its rows where only their count is. Raises InvalidArgument.
 
-    Where no question is asked, `kept` reads it, if that is given.
+    `page` and `count` get what is `wanted` with the question in it. Where no question is asked, `kept` reads it, if
+    that is given.
     """
     question = asking.question
     if not question.is_empty:
@@ -88,10 +98,11 @@ async def listing(
             operators.conditions(fields, question)
     ordered = _order(asking, order)
     bounds = _bounds(asking, window, ordered)
+    asked = wanted if question.is_empty else replace(wanted, question=question)  # type: ignore[type-var]
 
     async def counted() -> int:
         async with reading(server, asking) as session:
-            return await count(session, question)
+            return await count(session, asked)
 
     if asking.count_only:
         return Listing(Page([], has_next=False, has_previous=False), ordered, counted)
@@ -99,7 +110,7 @@ async def listing(
         with explained(question, asking.spelled, place="filter"):
             return Listing(await kept(ordered, bounds), ordered, counted)
     async with reading(server, asking) as session:
-        return Listing(await page(session, question, ordered, bounds), ordered, counted)
+        return Listing(await page(session, asked, ordered, bounds), ordered, counted)
 
 
 def filters(given: Sequence[Given], place: str) -> tuple[list[Filter], dict[str, str]]:

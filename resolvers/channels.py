@@ -6,7 +6,7 @@ Projects' channels are the administrators' business. Users' channels are each us
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -200,11 +200,12 @@ async def page(
         asking,
         window,
         channels.FIELDS[kind],
+        wanted,
         order=lambda sort: channels.order(kind, sort),
-        page=lambda session, question, order, bounds: channels.page(
-            session, kind, scope, replace(wanted, question=question), bounds, order=order, selected=selected
+        page=lambda session, asked, order, bounds: channels.page(
+            session, kind, scope, asked, bounds, order=order, selected=selected
         ),
-        count=lambda session, question: channels.count(session, kind, scope, replace(wanted, question=question)),
+        count=lambda session, asked: channels.count(session, kind, scope, asked),
     )
 
 

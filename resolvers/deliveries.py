@@ -46,11 +46,12 @@ async def page(
         asking,
         window,
         fields.DELIVERY,
+        wanted,
         order=deliveries.order,
-        page=lambda session, question, order, bounds: deliveries.page(
-            session, scope, replace(wanted, question=question), bounds, order=order, selected=selected
+        page=lambda session, asked, order, bounds: deliveries.page(
+            session, scope, asked, bounds, order=order, selected=selected
         ),
-        count=lambda session, question: deliveries.count(session, scope, replace(wanted, question=question)),
+        count=lambda session, asked: deliveries.count(session, scope, asked),
         kept=lambda _order, bounds: deliveries.page_kept(server.database, scope, wanted, bounds, selected=selected),
     )
 

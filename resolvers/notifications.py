@@ -148,11 +148,10 @@ async def page(
         asking,
         window,
         fields.NOTIFICATION,
+        wanted,
         order=lambda sort: _order(order_by, sort),
-        page=lambda session, question, order, bounds: notifications.page(
-            session, scope, replace(wanted, question=question), order, bounds, selected
-        ),
-        count=lambda session, question: notifications.count(session, scope, replace(wanted, question=question)),
+        page=lambda session, asked, order, bounds: notifications.page(session, scope, asked, order, bounds, selected),
+        count=lambda session, asked: notifications.count(session, scope, asked),
         kept=lambda order, bounds: notifications.page_kept(server.database, scope, wanted, order, bounds, selected),
     )
 

@@ -5,7 +5,6 @@ Plugins are asked before a transaction, never within one: they may take their ti
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -192,11 +191,12 @@ async def page(
         asking,
         window,
         fields.PROTOCOL,
+        wanted,
         order=protocols.order,
-        page=lambda session, question, _order, bounds: protocols.page(
-            session, domain, replace(wanted, question=question), bounds, sort=asking.sort, selected=selected
+        page=lambda session, asked, _order, bounds: protocols.page(
+            session, domain, asked, bounds, sort=asking.sort, selected=selected
         ),
-        count=lambda session, question: protocols.count(session, domain, replace(wanted, question=question)),
+        count=lambda session, asked: protocols.count(session, domain, asked),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -103,11 +102,12 @@ async def page(
         asking,
         window,
         fields.QUOTA,
+        wanted,
         order=quotas.order,
-        page=lambda session, question, order, bounds: quotas.page(
-            session, scope, replace(wanted, question=question), bounds, order=order, selected=selected
+        page=lambda session, asked, order, bounds: quotas.page(
+            session, scope, asked, bounds, order=order, selected=selected
         ),
-        count=lambda session, question: quotas.count(session, scope, replace(wanted, question=question)),
+        count=lambda session, asked: quotas.count(session, scope, asked),
     )
 
 
@@ -131,11 +131,12 @@ async def page_usages(
         asking,
         window,
         fields.NOTIFICATION_USAGE,
+        wanted,
         order=usages.order,
-        page=lambda session, question, order, bounds: usages.page(
-            session, scope, replace(wanted, question=question), bounds, order=order, selected=selected
+        page=lambda session, asked, order, bounds: usages.page(
+            session, scope, asked, bounds, order=order, selected=selected
         ),
-        count=lambda session, question: usages.count(session, scope, replace(wanted, question=question)),
+        count=lambda session, asked: usages.count(session, scope, asked),
     )
 
 
