@@ -36,7 +36,7 @@ from storage.engine import Database
 from storage.inboxes import of_user
 from storage.models import AttemptOutcome, DeliveryState, NotificationType
 from storage.notifications import Filter
-from storage.operators import Question
+from storage.queries.operators import Question
 from storage.queue import Claimed, Outcome, Room, Tried, Verdict
 from storage.secrets import Vault
 

@@ -29,9 +29,10 @@ from benchmarks.shape import (
 )
 from benchmarks.spelling import POSTGRES, SQLITE, Spelling
 from dispatch.planner import DispatchDecision
-from storage import ids, protocols, search_texts
+from storage import ids, protocols
 from storage.engine import Database
 from storage.models import Change, Channel, Decision, Delivery, Notification
+from storage.queries import search_texts
 from storage.secrets import Vault
 
 STARTED = 1_735_689_600  # 2025-01-01
@@ -121,7 +122,7 @@ _TYPE = "CASE n % 4 WHEN 0 THEN 'ERROR' WHEN 3 THEN 'WARNING' ELSE 'INFO' END"
 _MESSAGE = f"""
     '{{"title":"' || title || '","description":"{DESCRIPTION}","tags":[{{"key":"run","value":"' || n || '"}}]}}'
 """
-# As `storage.search_texts` puts it together: of ASCII, the databases' own `lower` makes the same.
+# As `storage.queries.search_texts` puts it together: of ASCII, the databases' own `lower` makes the same.
 _SEARCHED = f"""'{search_texts.mark(stand.DOMAIN)}\n' || lower(topic || '\n' || title || '\n{DESCRIPTION}')"""
 
 # All that a chunk has changed in an inbox were additions: the counts after one are those before the chunk, and so many.

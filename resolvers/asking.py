@@ -18,12 +18,12 @@ from resolvers import paging
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument
 from resolvers.paging import Listing, Window
-from storage import operators
 from storage.errors import TooCostly
-from storage.fields import Fields
-from storage.operators import PATTERNS, Filter, Question, Unaskable
 from storage.paging import Bounds, Order, Page
-from storage.sorting import Sort
+from storage.queries import operators
+from storage.queries.fields import Fields
+from storage.queries.operators import PATTERNS, Filter, Question, Unaskable
+from storage.queries.sorting import Sort
 
 Row = TypeVar("Row")
 Wanted = TypeVar("Wanted", bound="Narrowed")

@@ -12,10 +12,11 @@ from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, Unavailable
 from resolvers.paging import Listing, Window
-from storage import deliveries, fields
+from storage import deliveries
 from storage.deliveries import Filter
 from storage.models import Attempt, DeliveryState
 from storage.paging import Bounds
+from storage.queries import fields
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 

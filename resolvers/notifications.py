@@ -20,7 +20,7 @@ from resolvers.creates import Call
 from resolvers.errors import InvalidArgument, Refused
 from resolvers.once import Said
 from resolvers.paging import Listing, Window
-from storage import deliveries, fields, notifications
+from storage import deliveries, notifications
 from storage.contents import NewContent
 from storage.models import (
     Delivery,
@@ -30,9 +30,10 @@ from storage.models import (
 )
 from storage.notifications import Filter, NotificationRow
 from storage.paging import Order
+from storage.queries import fields
+from storage.queries.sorting import Sort
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
-from storage.sorting import Sort
 
 MAX_CREATES = 100  # of one createNotifications
 

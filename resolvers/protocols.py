@@ -16,9 +16,10 @@ from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
-from storage import fields, ids, protocols
+from storage import ids, protocols
 from storage.models import JsonObject, Protocol, ProtocolType, ResourceState
 from storage.protocols import Filter
+from storage.queries import fields
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 

@@ -13,8 +13,9 @@ from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
-from storage import fields, ids, protocols, quotas, usages
+from storage import ids, protocols, quotas, usages
 from storage.models import ProtocolType, Quota
+from storage.queries import fields
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 

@@ -13,11 +13,8 @@ from typing import Any
 from resolvers import asking, checks
 from resolvers.asking import Given
 from resolvers.errors import InvalidArgument
-from storage import dates, sorting
-from storage.fields import MAX_KEY_CHARACTERS, SEPARATOR
-from storage.operators import MAX_FILTERS, MAX_VALUES, Filter, Question
-from storage.sorting import MAX_SORT_KEYS
-from storage.stages import (
+from storage.pipelines import dates
+from storage.pipelines.stages import (
     Count,
     Group,
     GroupField,
@@ -34,6 +31,10 @@ from storage.stages import (
     Stage,
     Unwind,
 )
+from storage.queries import sorting
+from storage.queries.fields import MAX_KEY_CHARACTERS, SEPARATOR
+from storage.queries.operators import MAX_FILTERS, MAX_VALUES, Filter, Question
+from storage.queries.sorting import MAX_SORT_KEYS
 
 MAX_STAGES = 20
 MAX_UNWINDS = 5  # each can make a thousand rows of one

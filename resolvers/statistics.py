@@ -13,8 +13,8 @@ from resolvers.context import Server
 from resolvers.errors import InvalidArgument
 from resolvers.stages import Reader
 from storage import statistics
-from storage.fields import MAX_KEY_CHARACTERS
-from storage.operators import Filter, Operator, Question
+from storage.queries.fields import MAX_KEY_CHARACTERS
+from storage.queries.operators import Filter, Operator, Question
 from storage.statistics import Record, Result, Wanted
 
 AT_MOST = timedelta(seconds=10)  # for one statement

@@ -13,7 +13,7 @@ from strawberry import UNSET, argument
 from resolvers import asking
 from resolvers.asking import Asking, Slice
 from schema.scalars import JSON
-from storage.operators import Question
+from storage.queries.operators import Question
 
 
 @strawberry.input(description="One condition. Of the two spellings of a field, one is given.")

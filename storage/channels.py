@@ -13,14 +13,15 @@ from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import fields, ids, operators, paging, sorting
+from storage import ids, paging
 from storage.engine import among
 from storage.models import Channel, NotificationLevel, ResourceState
-from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
+from storage.queries import fields, operators, sorting
+from storage.queries.operators import EVERYTHING, Question
+from storage.queries.sorting import Sort
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected, fetch, of_model
-from storage.sorting import Sort
 
 
 class Kind(StrEnum):

@@ -9,7 +9,6 @@ from sqlalchemy import text
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import search_texts
 from storage.engine import among
 from storage.models import (
     Content,
@@ -20,6 +19,7 @@ from storage.models import (
     NotificationLevel,
     NotificationType,
 )
+from storage.queries import search_texts
 from storage.statements import Insert
 
 

@@ -13,7 +13,7 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import contents, fields, kept_pages, operators, paging, sorting, statements, usages
+from storage import contents, kept_pages, paging, statements, usages
 from storage.columns import Text
 from storage.engine import NOW, Database
 from storage.kept import Kind
@@ -25,11 +25,12 @@ from storage.models import (
     DeliveryState,
     Notification,
 )
-from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
+from storage.queries import fields, operators, sorting
+from storage.queries.operators import EVERYTHING, Question
+from storage.queries.sorting import Sort
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected, by_name
-from storage.sorting import Sort
 from storage.statements import Batch, Insert
 
 # Spelled as in the partial indexes: a bound parameter would hide from the database that the index has all it asks for.

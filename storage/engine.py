@@ -40,10 +40,12 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import document_functions, json_keys, reading, texts, time_limits
+from storage import reading, time_limits
 from storage.columns import UtcDateTime
 from storage.errors import DatabaseUnavailable, TooCostly
 from storage.kept import Kind, Statements
+from storage.pipelines import document_functions
+from storage.queries import json_keys, texts
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]

@@ -11,8 +11,8 @@ from sqlalchemy import Column, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlmodel import Field, Relationship, SQLModel
 
-from storage import search_texts
 from storage.columns import Json, Number, Sealed, Text, UtcDateTime, enum_text
+from storage.queries import search_texts
 
 JsonObject = dict[str, Any]
 

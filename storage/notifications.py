@@ -14,17 +14,18 @@ from sqlmodel import col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import fields, kept_pages, operators, paging, search, sorting
+from storage import kept_pages, paging
 from storage.engine import Database, among, checked
 from storage.kept import Kind
 from storage.kept_pages import KeptPages
 from storage.models import Content, Inbox, Notification, NotificationLevel, NotificationType
-from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page, SortKey
+from storage.queries import fields, operators, search, sorting
+from storage.queries.operators import EVERYTHING, Question
+from storage.queries.search import Walk
+from storage.queries.sorting import Sort
 from storage.scope import Scope
-from storage.search import Walk
 from storage.selected import ALL, Row, Selected, by_name
-from storage.sorting import Sort
 
 # Spelled as the partial index spells it: neither engine recognises `is_read = false` as the same, and of a type that
 # says it is a truth SQLite's dialect would make `= 1`.

@@ -10,13 +10,14 @@ from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import fields, operators, paging, sorting
+from storage import paging
 from storage.models import Quota
-from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
+from storage.queries import fields, operators, sorting
+from storage.queries.operators import EVERYTHING, Question
+from storage.queries.sorting import Sort
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected, fetch, of_model
-from storage.sorting import Sort
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Statistics: what callers make of the records that they may see. The statements are made in `storage.pipelines`."""
+"""Statistics: what callers make of the records that they may see. Statements are made in `storage.pipelines`."""
 
 from __future__ import annotations
 
@@ -14,26 +14,18 @@ from sqlalchemy import Select, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import (
-    channels,
-    deliveries,
-    document_functions,
-    fields,
-    notifications,
-    pipelines,
-    protocols,
-    quotas,
-    usages,
-)
+from storage import channels, deliveries, notifications, protocols, quotas, usages
 from storage.channels import Kind as ChannelKind
 from storage.errors import DatabaseUnavailable, TooCostly
-from storage.fields import Fields
 from storage.models import Notification
-from storage.operators import Question, Unaskable
 from storage.paging import Order
-from storage.rows import Gathering, Ordering, Rows
+from storage.pipelines import compiler, document_functions
+from storage.pipelines.rows import Gathering, Ordering, Rows
+from storage.pipelines.stages import Stage
+from storage.queries import fields
+from storage.queries.fields import Fields
+from storage.queries.operators import Question, Unaskable
 from storage.scope import Scope
-from storage.stages import Stage
 
 MAX_ROWS = 10_000  # of a result
 MAX_RESULT_BYTES = 16 * 1024 * 1024  # of it, as JSON
@@ -77,19 +69,17 @@ class Result:
 async def read(session: AsyncSession, record: Record, scope: Scope, wanted: Wanted) -> Result:
     """Raises Unaskable, TooCostly."""
     found = await _rows(session, record, scope, wanted.question)
-    rows = (
-        pipelines.run(found, wanted.stages) if wanted.distinct is None else pipelines.distinct(found, wanted.distinct)
-    )
+    rows = compiler.run(found, wanted.stages) if wanted.distinct is None else compiler.distinct(found, wanted.distinct)
     async with _translated():
         for gathering in rows.gatherings:
             await _check(session, gathering)
         results = await _results(session, rows, wanted)
-        return Result(results, None if wanted.limit is None else await _number(session, pipelines.count(rows)))
+        return Result(results, None if wanted.limit is None else await _number(session, compiler.count(rows)))
 
 
 async def _results(session: AsyncSession, rows: Rows, wanted: Wanted) -> list[Any]:
     names = [field.name for field in rows.fields.fields.values()]
-    statement = pipelines.read(rows, limit=MAX_ROWS + 1 if wanted.limit is None else wanted.limit, offset=wanted.offset)
+    statement = compiler.read(rows, limit=MAX_ROWS + 1 if wanted.limit is None else wanted.limit, offset=wanted.offset)
     results: list[Any] = []
     size = 0
     stream = await session.stream(statement)

@@ -16,15 +16,16 @@ from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import fields, operators, paging, sorting
+from storage import paging
 from storage.columns import Text
 from storage.engine import Several, insert, one_of
 from storage.models import NotificationUsage, Quota
-from storage.operators import EVERYTHING, Question
 from storage.paging import Bounds, Order, Page
+from storage.queries import fields, operators, sorting
+from storage.queries.operators import EVERYTHING, Question
+from storage.queries.sorting import Sort
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
-from storage.sorting import Sort
 from storage.statements import Query
 
 

@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
-from storage import patterns
+from storage.queries import patterns
 
 MAX_STEPS = 100_000  # looks at parts of a schema and of a value: some tenths of a second
 CHARACTERS = 100  # that a pattern passes in one step

@@ -13,8 +13,8 @@ from benchmarks import growth, history, shape
 from benchmarks.growth import OPERATIONS, Place
 from benchmarks.shape import Shape
 from resolvers import cursors, inboxes, streams
-from storage import search_texts
 from storage.engine import Database
+from storage.queries import search_texts
 
 LARGE, SMALL = Shape(100_000), Shape(shape.UNIT)
 

@@ -12,9 +12,10 @@ from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument
 from resolvers.statistics import StatisticsQuery
-from storage import dates, moments, operators, sorting
 from storage import statistics as rows
-from storage.stages import GroupOperator, ProjectOperator
+from storage.pipelines import dates
+from storage.pipelines.stages import GroupOperator, ProjectOperator
+from storage.queries import moments, operators, sorting
 from storage.statistics import Record
 from tests.resolvers.callers import NEVER
 from tests.storage.asked import store

@@ -17,10 +17,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from resolvers import asking, paging
 from resolvers.access import Caller
-from storage import engine, fields, time_limits
+from storage import engine, time_limits
 from storage.engine import READERS
-from storage.fields import Fields
-from storage.operators import Operator
+from storage.queries import fields
+from storage.queries.fields import Fields
+from storage.queries.operators import Operator
 from tests.conftest import Clock, new_postgres
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, SERVICE, SYSTEM
 from tests.schema import world as worlds

@@ -13,8 +13,8 @@ from storage import notifications
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
 from storage.notifications import CREATED_AT, ID, NotificationRow
-from storage.operators import Filter, Question
 from storage.paging import Bounds
+from storage.queries.operators import Filter, Question
 from storage.scope import Scope
 
 Asked = tuple[str, str, Any]  # key, operator, value

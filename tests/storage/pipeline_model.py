@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from storage import sorting
-from storage.operators import Filter
-from storage.stages import (
+from storage.pipelines.stages import (
     Count,
     Group,
     GroupField,
@@ -26,6 +24,8 @@ from storage.stages import (
     Stage,
     Unwind,
 )
+from storage.queries import sorting
+from storage.queries.operators import Filter
 from tests.storage import model
 
 Row = Mapping[str, Any]

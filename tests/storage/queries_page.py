@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from storage import moments
+from storage.queries import moments
 
 PAGE = (Path(__file__).parents[2] / "docs" / "queries.md").read_text()
 

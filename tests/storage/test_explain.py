@@ -36,7 +36,6 @@ from storage import (
     retention,
     revocations,
     routing,
-    search,
     statistics,
     steering,
     usages,
@@ -70,12 +69,13 @@ from storage.models import (
     Revocation,
 )
 from storage.notifications import CREATED_AT, ID
-from storage.operators import Filter, Question
 from storage.paging import Bounds
+from storage.pipelines.stages import Count
+from storage.queries import search
+from storage.queries.operators import Filter, Question
 from storage.queue import Outcome, Room, Verdict
 from storage.scope import Scope
 from storage.selected import Selected
-from storage.stages import Count
 from storage.statistics import Record, Wanted
 
 NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import operators
 from storage.engine import Database
-from storage.fields import NOTIFICATION
 from storage.models import NotificationType
-from storage.operators import Filter, Question, Unaskable
+from storage.queries import operators
+from storage.queries.fields import NOTIFICATION
+from storage.queries.operators import Filter, Question, Unaskable
 from tests.storage import model
 from tests.storage.asked import Asked, find, question, store
 

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from sqlmodel import literal, select
 
-from storage import folding, patterns, texts
 from storage.columns import Text
 from storage.engine import Database
 from storage.errors import TooCostly
-from storage.patterns import Unsupported
+from storage.queries import folding, patterns, texts
+from storage.queries.patterns import Unsupported
 
 ANY_TEXTS = st.text(
     st.sampled_from("aAbZ09_ -.\n\t\r\x0b\x85\u2028éÉßẞſsSkK\u212aσΣςİıiIµμ漢字😀[]{}()^$|*+?\\/\"'~#&@,:;<>=!%`")

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import document_functions, sorting, statistics
+from storage import statistics
 from storage.engine import Database
-from storage.operators import EVERYTHING, Filter, Question
-from storage.stages import (
+from storage.pipelines import document_functions
+from storage.pipelines.stages import (
     Count,
     Group,
     GroupField,
@@ -29,6 +29,8 @@ from storage.stages import (
     Stage,
     Unwind,
 )
+from storage.queries import sorting
+from storage.queries.operators import EVERYTHING, Filter, Question
 from storage.statistics import Record, Wanted
 from tests.storage import pipeline_model
 from tests.storage.asked import store

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from storage import fields, operators, patterns, search, sorting
 from storage.engine import Database
-from storage.fields import Fields
-from storage.operators import Operator
+from storage.queries import fields, operators, patterns, search, sorting
+from storage.queries.fields import Fields
+from storage.queries.operators import Operator
 from tests.storage.asked import find, question, store
 from tests.storage.queries_page import PAGE, rows, table
 

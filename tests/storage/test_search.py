@@ -17,26 +17,16 @@ from sqlalchemy import Connection, make_url, text
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import (
-    contents,
-    fields,
-    migrations,
-    notifications,
-    operators,
-    paging,
-    search,
-    search_index,
-    search_texts,
-    statistics,
-)
+from storage import contents, migrations, notifications, paging, statistics
 from storage.engine import Database
 from storage.models import Content, Notification
 from storage.notifications import CREATED_AT, ID
-from storage.operators import Question
 from storage.paging import Bounds
+from storage.pipelines.stages import Count
+from storage.queries import fields, operators, search, search_index, search_texts
+from storage.queries.operators import Question
+from storage.queries.search import Walk
 from storage.scope import Scope
-from storage.search import Walk
-from storage.stages import Count
 from storage.statistics import Record, Wanted
 from tests.conftest import new_postgres
 from tests.storage.asked import Asked, find, number, question, store

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from sqlmodel import col, delete
 
 from resolvers import cursors
-from storage import fields, notifications, sorting
+from storage import notifications
 from storage.engine import Database
 from storage.models import Notification, NotificationType
 from storage.notifications import Filter, NotificationRow
-from storage.operators import Unaskable
 from storage.paging import Bounds, Order, Page
+from storage.queries import fields, sorting
+from storage.queries.operators import Unaskable
+from storage.queries.sorting import Sort
 from storage.scope import Scope
-from storage.sorting import Sort
 from tests.storage.asked import add, number, store
 
 NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)

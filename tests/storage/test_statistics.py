@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from dispatch.schedules import Schedule
-from storage import dates, statistics, values
+from storage import statistics
 from storage.engine import Database
 from storage.errors import TooCostly
-from storage.fields import NOTIFICATION, USER_CHANNEL
 from storage.models import DayOfWeek, NotificationUsage
-from storage.operators import EVERYTHING, Filter, Question, Unaskable
-from storage.scope import Scope
-from storage.stages import (
+from storage.pipelines import dates, values
+from storage.pipelines.stages import (
     Count,
     Group,
     GroupField,
@@ -30,6 +28,9 @@ from storage.stages import (
     Stage,
     Unwind,
 )
+from storage.queries.fields import NOTIFICATION, USER_CHANNEL
+from storage.queries.operators import EVERYTHING, Filter, Question, Unaskable
+from storage.scope import Scope
 from storage.statistics import Record, Result, Wanted
 from tests.dispatch import rows
 from tests.storage import asked

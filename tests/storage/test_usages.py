@@ -8,11 +8,12 @@ from functools import partial
 
 from sqlmodel import select
 
-from storage import ids, operators, protocols, quotas, usages
+from storage import ids, protocols, quotas, usages
 from storage.engine import Database
 from storage.models import NotificationUsage, Quota
-from storage.operators import Question
 from storage.paging import Bounds
+from storage.queries import operators
+from storage.queries.operators import Question
 from storage.scope import Scope
 from storage.usages import Filter
 from tests.dispatch import rows

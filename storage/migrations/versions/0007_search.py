@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.exc import DBAPIError
 
-from storage import columns, search_texts
+from storage import columns
+from storage.queries import search_texts
 
 revision = "0007"
 down_revision = "0006"

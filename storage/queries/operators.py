@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Double, and_, cast, false, literal, or_, t
 from sqlalchemy.sql import operators as sql
 from sqlalchemy.sql.elements import UnaryExpression
 
-from storage import json_keys, moments, patterns, texts
 from storage.errors import StorageError
-from storage.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
-from storage.json_keys import ANY, KEY, OBJECT, any_key, any_object
+from storage.queries import json_keys, moments, patterns, texts
+from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
+from storage.queries.json_keys import ANY, KEY, OBJECT, any_key, any_object
 
 MAX_FILTERS = 50  # of one question, filter and filterOr together
 MAX_VALUES = 1_000  # of all lists of one question

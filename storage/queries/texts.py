@@ -12,9 +12,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from storage import folding, patterns
 from storage.columns import Text
-from storage.patterns import Pattern
+from storage.queries import folding, patterns
+from storage.queries.patterns import Pattern
 
 
 def contains(text: ColumnElement[str], sought: Sequence[str]) -> ColumnElement[bool]:

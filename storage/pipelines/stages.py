@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from storage import sorting
-from storage.operators import Filter, Question
+from storage.queries import sorting
+from storage.queries.operators import Filter, Question
 
 
 class GroupOperator(StrEnum):

@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, ColumnElement, case, func, literal
 
-from storage import json_keys
-from storage.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
-from storage.operators import Unaskable
 from storage.paging import Order, SortKey
+from storage.queries import json_keys
+from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
+from storage.queries.operators import Unaskable
 
 MAX_SORT_KEYS = 8
 STAND_INS: dict[Kind, Any] = {Kind.NUMBER: 0, Kind.DATE: datetime(1970, 1, 1, tzinfo=UTC)}  # elsewhere ""

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import FromClause, Select, select
 
-from storage.documents import Expression
-from storage.fields import DOCUMENTS, SEPARATOR, Asked, Field, Fields, UnknownKey
-from storage.operators import Unaskable
-from storage.values import Value, value_of
+from storage.pipelines.documents import Expression
+from storage.pipelines.values import Value, value_of
+from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Field, Fields, UnknownKey
+from storage.queries.operators import Unaskable
 
 
 @dataclass(frozen=True)

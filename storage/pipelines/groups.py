@@ -21,14 +21,14 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from storage import dates, documents
 from storage.columns import Text
-from storage.documents import Expression
-from storage.fields import Kind
-from storage.operators import Question, Unaskable, conditions
-from storage.rows import Gathering, Ordering, Rows, labelled, produced
-from storage.stages import Group, GroupField, GroupOperator, Key
-from storage.values import Value
+from storage.pipelines import dates, documents
+from storage.pipelines.documents import Expression
+from storage.pipelines.rows import Gathering, Ordering, Rows, labelled, produced
+from storage.pipelines.stages import Group, GroupField, GroupOperator, Key
+from storage.pipelines.values import Value
+from storage.queries.fields import Kind
+from storage.queries.operators import Question, Unaskable, conditions
 
 COLLECTING = frozenset({GroupOperator.PUSH, GroupOperator.ADD_TO_SET, GroupOperator.MERGE_OBJECTS})
 EDGES = frozenset({GroupOperator.FIRST, GroupOperator.LAST})

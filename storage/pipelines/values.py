@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import case, type_coerce
 
-from storage import documents, json_keys
 from storage.columns import Text
-from storage.documents import Expression
-from storage.fields import DOCUMENTS, Asked, Field, Kind
-from storage.operators import Unaskable
+from storage.pipelines import documents
+from storage.pipelines.documents import Expression
+from storage.queries import json_keys
+from storage.queries.fields import DOCUMENTS, Asked, Field, Kind
+from storage.queries.operators import Unaskable
 
 OURS = {  # the keys of a schedule as they are shown, and as they are stored
     "dayOfWeek": "day_of_week",

@@ -9,13 +9,13 @@ from dataclasses import replace
 from sqlalchemy import Double, func
 from sqlalchemy.sql import operators as sql
 
-from storage import documents
-from storage.documents import Expression
-from storage.fields import SEPARATOR, Asked, Kind
-from storage.operators import Unaskable
-from storage.rows import Rows, produced
-from storage.stages import Operand, Project, ProjectOperator
-from storage.values import Value, value_of
+from storage.pipelines import documents
+from storage.pipelines.documents import Expression
+from storage.pipelines.rows import Rows, produced
+from storage.pipelines.stages import Operand, Project, ProjectOperator
+from storage.pipelines.values import Value, value_of
+from storage.queries.fields import SEPARATOR, Asked, Kind
+from storage.queries.operators import Unaskable
 
 
 def of(rows: Rows, stage: Project) -> Rows:

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, true
 
-from storage import documents, groups, projections
-from storage.fields import DOCUMENTS, Asked, Kind
-from storage.operators import Unaskable, conditions
-from storage.rows import Ordering, Rows, labelled, produced
-from storage.stages import Count, Group, Key, Limit, Match, Project, Skip, Sort, Stage, Unwind
-from storage.values import Value, value_of, whole
+from storage.pipelines import documents, groups, projections
+from storage.pipelines.rows import Ordering, Rows, labelled, produced
+from storage.pipelines.stages import Count, Group, Key, Limit, Match, Project, Skip, Sort, Stage, Unwind
+from storage.pipelines.values import Value, value_of, whole
+from storage.queries.fields import DOCUMENTS, Asked, Kind
+from storage.queries.operators import Unaskable, conditions
 
 
 def run(rows: Rows, stages: Sequence[Stage]) -> Rows:

@@ -1,7 +1,7 @@
 """JSON values inside of statements: read, compared, built and gathered alike on SQLite and PostgreSQL. Knows no table.
 
 On PostgreSQL they are jsonb. On SQLite they are text in one spelling per value (keys sorted, no fraction where there is
-none), so that equal values are equal texts; what it has no words for, `storage.document_functions` does.
+none), so that equal values are equal texts; what it has no words for, `storage.pipelines.document_functions` does.
 A JSON null is NULL: within statements there is one way to have no value.
 """
 
@@ -31,8 +31,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 from storage.columns import Text
-from storage.fields import SEPARATOR
-from storage.json_keys import Path, sorted_by
+from storage.queries.fields import SEPARATOR
+from storage.queries.json_keys import Path, sorted_by
 
 Expression = ColumnElement[Any]
 
@@ -147,7 +147,7 @@ class moment(_Call):
 
 
 class formatted(_Call):
-    """A moment in a format of `storage.dates`, which is spelled for each engine: for SQLite, for PostgreSQL."""
+    """A moment in a format of `storage.pipelines.dates`, spelled for each engine: for SQLite, for PostgreSQL."""
 
     type = Text()
     sqlite = "document_date({0}, {1})"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import re2
 
-from storage import folding
+from storage.queries import folding
 
 MAX_PATTERN_CHARACTERS = 255
 MAX_REPEATS = 255  # of one part, the repetitions around it multiplied

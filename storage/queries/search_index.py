@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, TextClause, func, or_, text
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import folding, search_texts
 from storage.models import Content
+from storage.queries import folding, search_texts
 
 FEW = 200  # contents that are read more quickly than others are left out
 

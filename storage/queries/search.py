@@ -1,8 +1,8 @@
 """Narrowing what is asked of notifications down by an index of their contents' texts.
 
-It narrows only, so answers are the same without it: the conditions of `storage.operators` still hold of every row. A
-list begins to be read without it, row by row in its order: where that ends soon, because its rows do or because the
-page is full, the index is never asked. It is asked for the rest, and what it leads to is read instead.
+It narrows only, so answers are the same without it: the conditions of `storage.queries.operators` still hold of every
+row. A list begins to be read without it, row by row in its order: where that ends soon, because its rows do or because
+the page is full, the index is never asked. It is asked for the rest, and what it leads to is read instead.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import fields, folding, search_index, search_texts
 from storage.columns import Text
 from storage.models import Content, Notification
-from storage.operators import Filter, Operator, Question
+from storage.queries import fields, folding, search_index, search_texts
+from storage.queries.operators import Filter, Operator, Question
+from storage.queries.search_index import SEARCHED, Alternatives, Listing
 from storage.scope import Scope
-from storage.search_index import SEARCHED, Alternatives, Listing
 
 FIRST_ROWS = 250  # of a list that are read in any case: well below a millisecond
 NEXT_ROWS = 5_000  # and of one that had something among those, but no whole page

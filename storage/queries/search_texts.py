@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from storage import folding
+from storage.queries import folding
 
 TRIGRAM = 3  # characters
 FIELDS = ("title", "description")  # of a message

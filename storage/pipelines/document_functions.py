@@ -1,4 +1,4 @@
-"""What SQLite calls for `storage.documents`: on JSON values as text, as PostgreSQL's own functions do it on jsonb.
+"""What SQLite calls for `storage.pipelines.documents`: on JSON as text, as PostgreSQL's own functions do it on jsonb.
 
 Every text that is returned is the one spelling of its value: `canonical`.
 """
@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
-from storage import dates, json_keys
-from storage.fields import SEPARATOR
+from storage.pipelines import dates
+from storage.queries import json_keys
+from storage.queries.fields import SEPARATOR
 
 EXACT_INTEGERS = range(-(2**53), 2**53 + 1)  # a double holds each of them
 INT64 = range(-(2**63), 2**63)

@@ -1,0 +1,1 @@
+"""Statistics as SQL: the stages of a pipeline, each put around the statement of those before it, on both engines."""
