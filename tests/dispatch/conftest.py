@@ -1,9 +1,10 @@
-"""A database that tells tests of its commits, a network, and workers that are stopped after the test."""
+"""A database that tells tests of its commits, a network, workers that are stopped after a test, and what they send."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from ipaddress import ip_network
 from typing import Any, TypeVar
 
@@ -16,13 +17,17 @@ from dispatch.plugins.webhook import Webhook
 from dispatch.worker import Worker, WorkerSettings
 from storage.engine import Database, Work
 from storage.errors import DatabaseUnavailable
-from storage.models import Delivery, DeliveryState
+from storage.models import Channel, Content, Delivery, DeliveryState, Protocol
 from storage.secrets import Vault
 from tests.conftest import Clock
 from tests.dispatch import rows
-from tests.sink import PATIENCE
+from tests.dispatch.rows import enqueue, store
+from tests.sink import PATIENCE, Sink
 
 T = TypeVar("T")
+
+WEBHOOK_ID = "webhook-id"  # the header with a delivery's id
+TOKEN = "Bearer of-good-news"  # in the secret data of the webhook channel
 
 pytest.register_assert_rewrite("dispatch.plugins.conformance")
 
@@ -118,3 +123,43 @@ async def start_worker(
     yield start
     for worker in workers:
         await worker.stop(0)
+
+
+@pytest.fixture
+async def said(database: Database) -> Content:
+    content = rows.content()
+    await store(database, content)
+    await store(database, rows.notification(content))
+    return content
+
+
+@pytest.fixture
+async def protocol(database: Database) -> Protocol:
+    protocol = rows.protocol()
+    await store(database, protocol)
+    return protocol
+
+
+@pytest.fixture
+async def channel(database: Database, protocol: Protocol, vault: Vault, sink: Sink) -> Channel:
+    """A webhook channel to the sink, whose data is sealed."""
+    data = {"url": sink.url("/hook?key=of-the-url"), "headers": {"authorization": TOKEN}}
+    channel = rows.channel(protocol_id=protocol.protocol_id, secret_data=vault.seal(data))
+    await store(database, channel)
+    return channel
+
+
+MakeDelivery = Callable[..., Delivery]
+
+
+@pytest.fixture
+def make_delivery(said: Content, protocol: Protocol, channel: Channel) -> MakeDelivery:
+    return partial(rows.delivery, said, protocol, channel_id=channel.channel_id)
+
+
+@pytest.fixture
+async def delivery(database: Database, make_delivery: MakeDelivery) -> Delivery:
+    """One that is due, through the webhook channel."""
+    row = make_delivery()
+    await enqueue(database, row)
+    return row

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from storage import deliveries, ids
 from storage.engine import Database
 from storage.models import (
+    Attempt,
     Channel,
     Content,
     Delivery,
@@ -120,3 +121,8 @@ async def reload(database: Database, row: Delivery | Leased) -> Delivery:
         found = await session.get(Delivery, row.delivery_id)
     assert found is not None
     return found
+
+
+async def attempts(database: Database, row: Delivery) -> list[Attempt]:
+    async with database.read() as session:
+        return (await deliveries.attempts(session, [row.delivery_id])).get(row.delivery_id, [])
