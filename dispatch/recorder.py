@@ -87,28 +87,33 @@ class Recorder:
     async def _settle(self, batch: Sequence[Landed]) -> None:
         """Record until it is done or the leases end: what was sent and is not recorded is sent again."""
         try:
-            await self._record(batch)
+            recorded = await self._record(batch)
         except Exception as error:
-            if len(batch) == 1:
-                _log_loss(batch[0], error)
-            else:  # one of them may be what the database does not take: the others do not suffer for it
+            if len(batch) > 1:  # one of them may be what the database does not take: the others do not suffer for it
                 for landed in batch:
                     await self._settle([landed])
                 return
+            _log_loss(batch[0], error)
+        else:
+            _log(batch, recorded)
+            await self._tell(recorded)
         for landed in batch:
             landed.settled()
 
-    async def _record(self, batch: Sequence[Landed]) -> None:
+    async def _record(self, batch: Sequence[Landed]) -> Recorded:
         while True:
             try:
-                recorded = await self._write([landed.outcome for landed in batch])
-                break
+                return await self._write([landed.outcome for landed in batch])
             except DatabaseUnavailable:
                 if self._monotonic() >= min(landed.lease_end for landed in batch):
                     raise
                 await asyncio.sleep(PAUSE)
-        _log(batch, recorded)
-        await self._then(recorded)
+
+    async def _tell(self, recorded: Recorded) -> None:
+        try:
+            await self._then(recorded)
+        except Exception as error:  # it is in the database all the same
+            log.error("recorded_untold", error=type(error).__name__, at=where(error))
 
 
 def _log(batch: Sequence[Landed], recorded: Recorded) -> None:

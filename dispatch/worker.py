@@ -279,11 +279,11 @@ class Worker:
         """After a commit: tell those who want to know, and look again at what is due."""
         if any(outcome.verdict.state in OPEN_STATES for outcome in recorded.outcomes):
             self._loop.wake()
-        await self._announce([outcome.delivery for outcome in recorded.outcomes])
         for channel in recorded.disabled:
             log.warning("channel_disabled", channel_id=channel.channel_id, failing_since=str(channel.failing_since))
         if recorded.disabled:
             self._alert()
+        await self._announce([outcome.delivery for outcome in recorded.outcomes])
 
     def _judge(self, delivery: Leased, sent: Sent) -> Verdict:
         result = sent.result

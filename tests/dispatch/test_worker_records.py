@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,12 +18,13 @@ from storage.models import (
     DeliveryState,
     Protocol,
 )
+from storage.queue import Leased
 from storage.secrets import MASK, Vault
 from tests.dispatch import rows
 from tests.dispatch.conftest import TOKEN, StartWorker, WatchedDatabase
 from tests.dispatch.plans import Plan
 from tests.dispatch.rows import attempts, enqueue, store
-from tests.sink import Answer, Sink
+from tests.sink import PATIENCE, Answer, Sink
 
 
 @pytest.mark.parametrize(
@@ -101,3 +103,20 @@ async def test_a_secret_that_cannot_be_read_is_told_and_tried_again(
 
     assert found.detail == "A stored secret cannot be read with this encryption key."
     assert sink.received == []
+
+
+async def test_what_is_recorded_is_not_lost_where_nobody_can_be_told_of_it(
+    watched: WatchedDatabase, delivery: Delivery, sink: Sink, start_worker: StartWorker
+) -> None:
+    async def announce(changed: Sequence[Leased]) -> None:
+        raise ConnectionError
+
+    with structlog.testing.capture_logs() as logs:
+        worker = start_worker(announce=announce)
+        await watched.until_state(delivery, DeliveryState.DELIVERED)
+        await worker.stop(PATIENCE)
+
+    said = [entry["event"] for entry in logs]
+    assert "recorded_untold" in said
+    assert "delivery_lost" not in said
+    assert len(sink.received) == 1
