@@ -16,7 +16,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,6 +36,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import schema
 from dispatch import processes
@@ -178,7 +179,7 @@ class Parts:
 
     def _identity(self, authorization: str | None) -> Caller | Unauthenticated:
         try:
-            return self.tokens.caller(authorization, _now())
+            return self.tokens.caller(authorization, datetime.now(UTC))
         except Unauthenticated as error:
             return error
 
@@ -243,14 +244,18 @@ def application(settings: Settings) -> ASGIApp:
         Route("/healthz", healthz),
         Route("/readyz", readyz),
     ]
-    return _open_to(settings.allowed_origins, _first(graphql, Starlette(routes=routes, lifespan=lifespan)))
+    others = ProxyHeadersMiddleware(
+        Starlette(routes=routes, lifespan=lifespan),  # type: ignore[arg-type]
+        trusted_hosts=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"),  # as uvicorn has it
+    )
+    return _open_to(settings.allowed_origins, _first(graphql, others))  # type: ignore[arg-type]
 
 
 def _first(graphql: ASGIApp, others: ASGIApp) -> ASGIApp:
     """The router finds /graphql as well, but what it costs is what a small answer costs."""
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await (graphql if scope.get("path") == "/graphql" else others)(scope, receive, send)
+    def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (graphql if scope.get("path") == "/graphql" else others)(scope, receive, send)
 
     return application
 
@@ -506,6 +511,8 @@ def _listening(settings: Settings) -> socket.socket:
 def _server(settings: Settings) -> uvicorn.Server:
     config = uvicorn.Config(
         application(settings),
+        interface="asgi3",
+        proxy_headers=False,  # /graphql does not ask who stands behind a proxy, and others see to it themselves
         log_config=None,
         access_log=False,
         server_header=False,

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -35,7 +35,7 @@ from storage import queue
 from storage.engine import Database
 from storage.inboxes import of_user
 from storage.models import AttemptOutcome, DeliveryState, NotificationType
-from storage.notifications import Filter
+from storage.notification_lists import Filter
 from storage.queries.operators import Question
 from storage.queue import Claimed, Outcome, Room, Tried, Verdict
 from storage.secrets import Vault
@@ -107,7 +107,7 @@ async def _positions(server: Server) -> dict[str, str]:
     """From where whoever resumes here does so: their inboxes stay as they are."""
     users = [shape.reader(number) for number in range(shape.READERS)] + [shape.COLLECTOR]
     heads = {user: await inbox_log.start(server, of_user(stand.DOMAIN, user), None) for user in users}
-    return {user: cursors.for_stream(replace(head, seq=head.seq - BEHIND)) for user, head in heads.items()}
+    return {user: cursors.for_stream(head._replace(seq=head.seq - BEHIND)) for user, head in heads.items()}
 
 
 async def _list(place: Place, caller: Caller, *, keyword: str | None = None, found: int = PAGE) -> None:

@@ -37,6 +37,7 @@ from storage.secrets import Vault
 
 STARTED = 1_735_689_600  # 2025-01-01
 SECONDS = 20  # from one create to the next
+SECOND = 10**9  # nanoseconds
 DESCRIPTION = "Nobody has to do anything now: whoever is on call looks at it in the morning."
 SCATTER = 339_767_778_641  # odd: by it and a mask, consecutive numbers become different ones all over the range
 INTERNAL = ids.internal_protocol(stand.DOMAIN)
@@ -291,7 +292,11 @@ class _Statements:
         return f"(n / {CREATES} / {self._shape.blocks // (READERS * READER_ROWS)})"
 
     def _notification_id(self, slot: str) -> str:
-        return f"'notification-' || {self._spell.hex(_scattered(f'n * {ROWS} + {slot}'))}"
+        """As `storage.ids` makes it: what a create makes begins with its moment, and then counts."""
+        nanoseconds = f"({STARTED * SECOND} + {SECONDS * SECOND} * n)"
+        tick = f"({nanoseconds} >> {ids.TICK_BITS} << {ids.DRAWN_BITS})"
+        drawn = f"({_scattered('n')} & {2**ids.DRAWN_BITS - 1})"
+        return f"'notification-' || {self._spell.hex(f'(({tick} + {drawn} + {slot}) & {2**ids.BITS - 1})')}"
 
     def _internal(self, project: str) -> str:
         return f"'project-ch-' || {self._spell.hex(_scattered(f'{project} * 2'))}"

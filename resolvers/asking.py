@@ -59,9 +59,14 @@ class Asking:
         return self.question.is_empty and not self.sort
 
     @property
-    def at_most(self) -> timedelta | None:
-        """What a statement may take."""
-        return None if self.is_plain else QUERY_AT_MOST
+    def is_keyword(self) -> bool:
+        """Whether it asks for no more than a keyword's words."""
+        return self.question.is_keyword and not self.sort
+
+    @property
+    def place(self) -> str:
+        """What there would be less to answer without."""
+        return "filter" if self.is_plain else "query"
 
 
 NOTHING = Asking()
@@ -84,16 +89,19 @@ async def listing(
     order: Callable[[Sequence[Sort]], Order],
     page: Callable[[AsyncSession, Wanted, Order, Bounds], Awaitable[Page[Row]]],
     count: Callable[[AsyncSession, Wanted], Awaitable[int]],
-    kept: Callable[[Order, Bounds], Awaitable[Page[Row]]] | None = None,
+    kept: Callable[[Wanted, Order, Bounds], Awaitable[Page[Row]]] | None = None,
+    keeps: Callable[[Asking], bool] = lambda asking: asking.is_plain,
 ) -> Listing[Row]:
     """The page that is asked for, or none of its rows where only their count is. Raises InvalidArgument.
 
-    `page` and `count` get what is `wanted` with the question in it. Where no question is asked, `kept` reads it, if
-    that is given.
+    `page` and `count` get what is `wanted` with the question in it. So does `kept`, if that is given, and reads what
+    it `keeps`.
     """
     question = asking.question
+    is_kept = kept is not None and keeps(asking) and not asking.count_only
     if not question.is_empty:
         question = replace(question, now=server.clock())
+    if not is_kept:
         with explained(question, asking.spelled):
             operators.conditions(fields, question)
     ordered = _order(asking, order)
@@ -106,9 +114,9 @@ async def listing(
 
     if asking.count_only:
         return Listing(Page([], has_next=False, has_previous=False), ordered, counted)
-    if kept is not None and asking.is_plain:
-        with explained(question, asking.spelled, place="filter"):
-            return Listing(await kept(ordered, bounds), ordered, counted)
+    if kept is not None and is_kept:
+        with explained(question, asking.spelled, place=asking.place):
+            return Listing(await kept(asked, ordered, bounds), ordered, counted)
     async with reading(server, asking) as session:
         return Listing(await page(session, asked, ordered, bounds), ordered, counted)
 
@@ -138,17 +146,14 @@ def sort_keys(given: Sequence[tuple[str, bool]], *, key: str | None, descending:
 @asynccontextmanager
 async def reading(server: Server, asking: Asking) -> AsyncIterator[AsyncSession]:
     """A session for what is asked, whose statements may not take for ever. Raises InvalidArgument."""
-    with explained(asking.question, asking.spelled):
-        async with server.database.read(at_most=asking.at_most) as session:
+    with explained(asking.question, asking.spelled, place=asking.place):
+        async with server.database.read(at_most=QUERY_AT_MOST) as session:
             yield session
 
 
 @contextmanager
 def explained(question: Question, spelled: Spelled, *, place: str = "query") -> Iterator[None]:
-    """Raises InvalidArgument for what storage finds that it cannot answer, with the field as it was spelled.
-
-    `place` is what there would be less to answer without.
-    """
+    """Raises InvalidArgument for what storage finds that it cannot answer, with the field as it was spelled."""
     try:
         yield
     except Unaskable as error:

@@ -87,6 +87,8 @@ def storable(value: str, field: str) -> str:
 
 
 def _is_unicode(value: str) -> bool:
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:

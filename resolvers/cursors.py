@@ -11,21 +11,22 @@ import base64
 import hashlib
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from resolvers import checks
 from resolvers.errors import CursorExpired, InvalidArgument
+from storage import columns
 from storage.models import Inbox
 from storage.paging import Order, Position, SortKey, position
+from storage.selected import Row
 
 CHECKSUM_BYTES = 6
 LIST, STREAM, FEED = "l", "s", "f"
 
 
-@dataclass(frozen=True, slots=True)
-class StreamCursor:
+class StreamCursor(NamedTuple):
     inbox_id: int
     generation: int
     seq: int
@@ -44,7 +45,7 @@ class FeedCursor:
 
 def for_row(row: Any, order: Order) -> str:
     """The list cursor of a row in this order."""
-    return _encode([LIST, _signature(order), *map(_plain, position(row, order))])
+    return _encode([LIST, _signature(order), *map(_plain, order, position(row, order))])
 
 
 def list_position(cursor: str, order: Order, *, field: str) -> Position:
@@ -88,7 +89,7 @@ def feed_position(cursor: str, *, field: str) -> FeedCursor:
     return FeedCursor(*parts)
 
 
-def seq_within(inbox: Inbox | None, position: StreamCursor, *, field: str) -> int:
+def seq_within(inbox: Inbox | Row | None, position: StreamCursor, *, field: str) -> int:
     """The sequence number that a stream cursor names in this inbox. Raises InvalidArgument, CursorExpired."""
     if position == BEGINNING:
         return 0
@@ -103,9 +104,11 @@ def _signature(order: Order) -> str:
     return ",".join(f"{'-' if key.descending else ''}{key.name}" for key in order)
 
 
-def _plain(value: Any) -> Any:
-    # A list marks an instant, which JSON has no type for.
-    return [value.isoformat()] if isinstance(value, datetime) else value
+def _plain(key: SortKey, value: Any) -> Any:
+    # A list marks an instant, which JSON has no type for. A row that was read as text has it spelled already.
+    if not key.is_instant:
+        return value
+    return [value if isinstance(value, str) else columns.spelled(value)]
 
 
 def _rich(value: Any, key: SortKey, field: str) -> Any:

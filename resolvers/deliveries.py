@@ -53,7 +53,9 @@ async def page(
             session, scope, asked, bounds, order=order, selected=selected
         ),
         count=lambda session, asked: deliveries.count(session, scope, asked),
-        kept=lambda _order, bounds: deliveries.page_kept(server.database, scope, wanted, bounds, selected=selected),
+        kept=lambda asked, _order, bounds: deliveries.page_kept(
+            server.database, scope, asked, bounds, selected=selected
+        ),
     )
 
 

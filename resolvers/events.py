@@ -1,15 +1,18 @@
-"""What a change log tells: events, and how an inbox stood when they were read. No reading, and no waiting for more."""
+"""What a change log tells: events, and how an inbox stood when they were read. No reading, and no waiting for more.
+
+Events and positions are tuples: thousands are made a second, and most live no longer than it takes to tell them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from resolvers import cursors
 from resolvers.cursors import StreamCursor
-from storage.models import Notification
+from storage.notifications import NotificationRow
 
 
 class EventKind(StrEnum):
@@ -23,8 +26,7 @@ class EventKind(StrEnum):
     RESET = "RESET"  # something was missed: read the inbox anew, and go on from here
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One change of an inbox, with the counts after it. What its kind does not have is empty."""
 
     kind: EventKind
@@ -32,7 +34,7 @@ class Event:
     unread_count: int
     unseen_count: int
     origin_id: str | None = None
-    notification: Notification | None = None
+    notification: NotificationRow | None = None  # as text
     notification_ids: Sequence[str] = ()
     is_read: bool = False
     up_to: StreamCursor = cursors.BEGINNING
@@ -57,8 +59,7 @@ class Standing(Protocol):
     def unseen_count(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stood:
+class Stood(NamedTuple):
     """An inbox as a change left it."""
 
     inbox_id: int

@@ -17,9 +17,10 @@ from resolvers.cursors import FeedCursor, StreamCursor
 from resolvers.events import Event
 from resolvers.logs import Tell
 from resolvers.streams import StreamFilter
-from storage import inboxes
+from storage import inboxes, lines
 from storage.models import Notification
 from storage.scope import Scope
+from storage.selected import Row
 
 # Between two looks at records that wait for a transaction which began before theirs: the first, and the longest.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 1.0
@@ -28,13 +29,13 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 1.0
 @dataclass(frozen=True)
 class FeedEvent:
     cursor: str
-    notification: Notification  # a record
+    notification: Notification | Row  # a record
 
     @classmethod
     def from_event(cls, event: Event) -> FeedEvent:
         """Of a project's log."""
         assert event.notification is not None
-        return cls(cursors.for_stream(event.position), event.notification)
+        return cls(cursors.for_stream(event.position), lines.with_values(event.notification))
 
 
 async def watch(
@@ -93,17 +94,13 @@ async def _of_project(
         return record is not None and wanted.takes(record) and scope.created_by in (None, record.created_by)
 
     with streams.listen(server, owner, wants=wants, tell=tell) as follower:
-        position = await inbox_log.start(server, owner, after)
+        batch = await inbox_log.opened(server, owner, after)
         while True:
-            batch = follower.recent(position) or await inbox_log.read(
-                server, owner, position, limit=streams.BATCH, scope=scope
-            )
             for event in batch.events:
-                if wants(event):
+                if not follower.offer(event):
                     yield FeedEvent.from_event(event)
-            position = batch.position
-            if batch.is_last:
-                position = await follower.follow(batch)
+            position = await follower.follow(batch) if batch.is_last else batch.position
+            batch = follower.recent(position) or await inbox_log.read(server, owner, position, limit=streams.BATCH)
 
 
 async def _of_domain(

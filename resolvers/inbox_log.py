@@ -5,69 +5,73 @@ An Added or Read of what no longer exists is left out; its removal is always tol
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence, Set
-
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from resolvers import cursors, events
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired
-from resolvers.events import Batch, Event, EventKind, Standing, Stood
+from resolvers.events import Batch, Event, EventKind, Stood
 from storage import changes, inboxes, lines
 from storage.inboxes import Owner
-from storage.lines import Line
-from storage.models import Change, ChangeKind, Inbox, Notification
-from storage.scope import Scope
+from storage.lines import Found, Line
+from storage.models import ChangeKind
 
-EVERYTHING = Scope(None)  # that is in the inbox
+Following = Callable[[StreamCursor], Batch | None]
 
-_KINDS = {kind: EventKind(kind.value) for kind in ChangeKind}
+_KINDS = {kind.value: EventKind(kind.value) for kind in ChangeKind}
+_ADDED, _READ = EventKind.ADDED, EventKind.READ
 
 
 async def start(server: Server, owner: Owner, after: StreamCursor | None) -> StreamCursor:
     """The position that a cursor names in this inbox; without one, its head. Raises InvalidArgument, CursorExpired."""
-    async with server.database.read() as session:
-        inbox = await inboxes.find(session, owner)
-    return events.head(inbox) if after is None else events.at(inbox, cursors.seq_within(inbox, after, field="after"))
+    return (await opened(server, owner, after)).position
 
 
-async def read(server: Server, owner: Owner, position: StreamCursor, *, limit: int, scope: Scope = EVERYTHING) -> Batch:
-    """The next `limit` changes after a position, as events; of notifications, those in the scope came.
-
-    Raises CursorExpired.
-    """
-    async with server.database.read() as session:
-        inbox = await inboxes.find(session, owner)
-        if inbox is None:
-            return Batch(position, (), None)
-        if position != cursors.BEGINNING and position.generation != inbox.generation:
-            raise CursorExpired("This inbox has started anew: read it again.")
-        log = await changes.after(session, inbox.inbox_id, position.seq, limit=limit)
-        # PostgreSQL reads the inbox first: its log may have moved on, and been pruned, since.
-        following = log[0].seq if log else inbox.last_seq + 1
-        if limit and following != position.seq + 1:
-            raise CursorExpired("The log no longer reaches back to this cursor: read the inbox again.")
-        told = await _events(session, inbox, log, scope)
-        return Batch(events.at(inbox, log[-1].seq) if log else position, told, inbox)
+async def opened(server: Server, owner: Owner, after: StreamCursor | None) -> Batch:
+    """Nothing yet, at that position. Raises InvalidArgument, CursorExpired."""
+    inbox = await inboxes.find_kept(server.database, owner)
+    seq = None if after is None else cursors.seq_within(inbox, after, field="after")
+    return Batch(events.head(inbox) if seq is None else events.at(inbox, seq), (), inbox)
 
 
-async def read_each(
-    server: Server, positions: Sequence[StreamCursor], *, limit: int
-) -> Callable[[StreamCursor], Batch | None]:
+async def read(server: Server, owner: Owner, position: StreamCursor, *, limit: int) -> Batch:
+    """The next `limit` changes after a position, as events. Raises CursorExpired."""
+    await asyncio.sleep(0)  # what follows may be done at once, and who catches up reads again and again
+    inbox = await inboxes.find_kept(server.database, owner)
+    if inbox is None:
+        return Batch(position, (), None)
+    if position != cursors.BEGINNING and position.generation != inbox.generation:
+        raise CursorExpired("This inbox has started anew: read it again.")
+    position = events.at(inbox, position.seq)
+    following = await _following(server, [position], limit)
+    if batch := following(position):
+        return batch
+    # The inbox was read first: its log may have moved on, and been pruned, since. Then the next read shows that.
+    if limit and inbox.last_seq != position.seq:
+        raise CursorExpired("The log no longer reaches back to this cursor: read the inbox again.")
+    return Batch(position, (), inbox)
+
+
+async def read_each(server: Server, positions: Sequence[StreamCursor], *, limit: int) -> Following:
     """Tells the next changes after each of these positions in as many inboxes, `limit` at most; one query for all.
 
     Where nothing follows, or what does is none of the same log, there is no batch.
     """
+    return await _following(server, positions, limit)
+
+
+async def _following(server: Server, positions: Sequence[StreamCursor], limit: int) -> Following:
     found = await lines.after(server.database, {each.inbox_id: each.seq for each in positions}, limit=limit)
     existing: Set[str] = frozenset()
-    if marked := found.of_kind(ChangeKind.READ):
+    if marked := [notification_id for line in found.of_kind(_READ) for notification_id in line.ids]:
         async with server.database.read() as session:
             existing = await changes.existing_of(session, marked)
 
     def batch(position: StreamCursor) -> Batch | None:
         log = found.of(position.inbox_id)
-        return _batch(log, existing) if log and _follows(log, position) else None
+        return _batch(found, log, existing) if log and _follows(log[0], position) else None
 
     return batch
 
@@ -78,38 +82,27 @@ async def reset(server: Server, owner: Owner) -> Event:
         return events.standing(EventKind.RESET, await inboxes.find(session, owner))
 
 
-def _follows(log: Sequence[Line], position: StreamCursor) -> bool:
-    return log[0].seq == position.seq + 1 and log[0].generation == position.generation
+def _follows(line: Line, position: StreamCursor) -> bool:
+    return line.seq == position.seq + 1 and line.generation == position.generation  # type: ignore[no-any-return]
 
 
-def _batch(log: Sequence[Line], existing: Set[str]) -> Batch:
+def _batch(found: Found, log: Sequence[Line], existing: Set[str]) -> Batch:
+    told = [event for line in log if (event := _event(found, line, existing)) is not None]
     last = log[-1]
     inbox = Stood(last.inbox_id, last.generation, last.last_seq, last.unread_count, last.unseen_count)
-    told = (_event(inbox, line, line.added, existing) for line in log)
-    return Batch(events.at(inbox, last.seq), [event for event in told if event is not None], inbox)
+    return Batch(events.at(inbox, last.seq), told, inbox)
 
 
-async def _events(session: AsyncSession, inbox: Inbox, log: Sequence[Change], scope: Scope) -> list[Event]:
-    rows = await changes.notifications_of(session, log, scope)
-    existing = await changes.existing_of(session, log)
-    told = (_event(inbox, change, rows.get(change.notification_id or ""), existing) for change in log)
-    return [event for event in told if event is not None]
-
-
-def _event(inbox: Standing, change: Change | Line, row: Notification | None, existing: Set[str]) -> Event | None:
-    ids = change.notification_ids or []
-    if change.kind is ChangeKind.READ:
+def _event(found: Found, line: Line, existing: Set[str]) -> Event | None:
+    kind = _KINDS[line.kind]
+    position = StreamCursor(line.inbox_id, line.generation, line.seq)
+    what = kind, position, line.unread_count, line.unseen_count, line.origin_id
+    if kind is _ADDED:
+        row = found.added(line)
+        return None if row is None else Event(*what, row)
+    ids = line.ids
+    if kind is _READ:
         ids = [notification_id for notification_id in ids if notification_id in existing]
-    if (change.kind is ChangeKind.ADDED and row is None) or (change.kind is ChangeKind.READ and not ids):
-        return None
-    return Event(
-        kind=_KINDS[change.kind],
-        position=events.at(inbox, change.seq),
-        unread_count=change.unread_count,
-        unseen_count=change.unseen_count,
-        origin_id=change.origin_id,
-        notification=row,
-        notification_ids=ids,
-        is_read=bool(change.is_read),
-        up_to=cursors.BEGINNING if change.up_to is None else events.at(inbox, change.up_to),
-    )
+        return Event(*what, None, ids, bool(line.marked_read)) if ids else None
+    up_to = cursors.BEGINNING if line.up_to is None else position._replace(seq=line.up_to)
+    return Event(*what, notification_ids=ids, up_to=up_to)

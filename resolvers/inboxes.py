@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,12 +24,11 @@ from storage.models import ChangeKind, Inbox, InboxKind, Notification
 from storage.scope import Scope
 from storage.selected import Row
 
-MARKED_BY = ("notification_id", "user_id", "is_read")  # what `to_mark` reads of a row
+MARKED_BY = ("notification_id", "user_id", "is_read")
 MAX_USERS = 100  # whose inboxes one call may empty: it is one transaction
 
 
-@dataclass(frozen=True)
-class InboxState:
+class InboxState(NamedTuple):
     """An inbox as it was at one change; all zero for a user whom nobody has heard of."""
 
     unread_count: int
@@ -77,7 +76,7 @@ def scoped_to(caller: Caller, *, user_id: str | None, domain_id: str | None) -> 
 
 async def mine(server: Server, caller: Caller) -> InboxState | None:
     """The caller's own inbox; None for a service, which has none."""
-    return None if caller.role is Role.SERVICE else await of(server, own(caller))
+    return None if caller.role is Role.SERVICE else state(await inboxes.find_kept(server.database, own(caller)))
 
 
 async def of(server: Server, owner: Owner) -> InboxState:
@@ -119,7 +118,7 @@ async def mark_all_read(server: Server, caller: Caller, *, up_to: str, origin_id
     """Mark everything that came up to a position in the caller's inbox as read."""
 
     async def mark(session: AsyncSession, inbox: Inbox, seq: int, now: datetime) -> int:
-        marked = await notifications.set_all_read(session, inbox.inbox_id, up_to=seq, now=now)
+        marked = await notifications.set_all_read(session, inbox, up_to=seq, now=now)
         inbox.unread_count -= marked
         return marked
 
@@ -215,10 +214,15 @@ def heads_of(touched: Iterable[Inbox]) -> dict[Owner, int]:
 
 def to_mark(server: Server, caller: Caller, rows: Sequence[Notification | Row], mark_read: bool | None) -> list[str]:
     """Which of the rows in an answer become read by it: a user's own ones, unless the call or the server says no."""
-    wanted = server.mark_read_on_fetch if mark_read is None else mark_read
-    if not wanted or caller.role is not Role.USER:
+    if not marked_by(server, caller, mark_read):
         return []
     return [row.notification_id for row in rows if row.user_id == caller.user_id and not row.is_read]
+
+
+def marked_by(server: Server, caller: Caller, mark_read: bool | None) -> tuple[str, ...]:
+    """What `to_mark` reads of each row: nothing where none becomes read."""
+    wanted = server.mark_read_on_fetch if mark_read is None else mark_read
+    return MARKED_BY if wanted and caller.role is Role.USER else ()
 
 
 def _owners_to_empty(caller: Caller, users: Sequence[str] | None, domain_id: str | None) -> list[Owner]:

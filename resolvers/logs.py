@@ -64,12 +64,19 @@ class Follower:
             if timer is not None:
                 timer.cancel()
 
+    def offer(self, event: Event) -> bool:
+        """Whether nothing more has to become of an event: it is not wanted, or was told at once."""
+        if not self._wants(event):
+            return True
+        try:
+            return self._tell is not None and self._tell(event)
+        except Exception:  # who is given the event instead says what is wrong with it
+            return False
+
     def hear(self, event: Event) -> bool:
         """Whether it can go on following."""
         try:
-            if event.position.seq <= self._seq or not self._wants(event):
-                return True
-            return self._tell is not None and self._tell(event)
+            return event.position.seq <= self._seq or self.offer(event)
         except Exception:  # it comes again where it reads for itself, and is said there
             return False
 
@@ -89,27 +96,29 @@ class Log:
     """One inbox's log, or one project's, at the place of those who follow it."""
 
     __slots__ = (
+        "_counts",
         "_events",
         "_followers",
         "_head",
-        "_inbox",
         "_is_closed",
         "_kept",
         "_moved",
         "_read_for",
         "_since",
+        "listening",
         "position",
     )
 
     def __init__(self, moved: Callable[[Log], None], kept: deque[Log]) -> None:
         self.position: StreamCursor | None = None  # what comes after it is still to be told
-        self._inbox: Standing | None = None  # there
+        self.listening = 0  # how many streams, whether they follow it or are behind
+        self._counts: tuple[int, int] | None = None  # of what is unread and unseen there; None where there is no inbox
         self._head = 0  # how far it is said to have come
         self._read_for = 0  # the same when it was read last
         self._followers: dict[Follower, None] = {}
         self._moved = moved
         self._kept = kept
-        self._events: list[Event] = []  # the last ones up to the position: all that came
+        self._events: list[Event] = []  # the last ones up to the position: all that came, while somebody was behind
         self._since = 0  # after this number
         self._is_closed = False
 
@@ -187,13 +196,15 @@ class Log:
             self.lose()
             return
         self._stand(batch.position, batch.inbox)
-        self.advance(batch.inbox.last_seq if batch.inbox else 0)
+        if batch.inbox and batch.inbox.last_seq > batch.position.seq:
+            self.advance(batch.inbox.last_seq)
 
     def recent(self, position: StreamCursor) -> Batch | None:
         known = self.position
         if known is None or known.generation != position.generation or not self._since <= position.seq <= known.seq:
             return None
-        return Batch(known, [event for event in self._events if event.position.seq > position.seq], self._inbox)
+        inbox = self._counts and Stood(*known, *self._counts)
+        return Batch(known, [event for event in self._events if event.position.seq > position.seq], inbox)
 
     def forget_oldest(self) -> None:
         """Of the events that it keeps, if it still does."""
@@ -213,15 +224,22 @@ class Log:
             for follower in behind:
                 del self._followers[follower]
                 follower.leave(before)
-        self._events.append(event)
-        self._kept.append(self)
+        self._keep(event)
         self._stand(place, event)
 
-    def _stand(self, position: StreamCursor, counts: Standing | Event | None) -> None:
+    def _keep(self, event: Event) -> None:
+        """For those who are a moment behind, if anybody is."""
+        if self.listening > len(self._followers):
+            self._events.append(event)
+            self._kept.append(self)
+        else:
+            self._events.clear()
+            self._since = event.position.seq
+
+    def _stand(self, position: StreamCursor, inbox: Standing | Event | None) -> None:
         self.position = position
-        if counts is not None:
-            counted = counts.unread_count, counts.unseen_count
-            self._inbox = Stood(position.inbox_id, position.generation, position.seq, *counted)
+        if inbox is not None:
+            self._counts = inbox.unread_count, inbox.unseen_count
 
 
 class Logs:
@@ -229,7 +247,6 @@ class Logs:
 
     def __init__(self) -> None:
         self._logs: dict[Owner, Log] = {}
-        self._listening: dict[Log, int] = {}  # how many streams, whether they follow it or are behind
         self._moved: dict[Log, None] = {}
         self._kept: deque[Log] = deque()  # a log for each event that it keeps, the oldest first
         self._reading: asyncio.Task[None] | None = None
@@ -243,16 +260,16 @@ class Logs:
         if log is None:
             log = self._logs[owner] = Log(self._start(read), self._kept)
             hub.add(owner, log)
-        self._listening[log] = self._listening.get(log, 0) + 1
+        log.listening += 1
         try:
             yield Follower(log, wants, tell)
         finally:
-            self._listening[log] -= 1
-            if not self._listening[log]:
-                del self._listening[log], self._logs[owner]
+            log.listening -= 1
+            if not log.listening:
+                del self._logs[owner]
                 self._moved.pop(log, None)
                 hub.remove(owner, log)
-            if not self._listening and self._reading is not None:
+            if not self._logs and self._reading is not None:
                 self._reading.cancel()  # nobody waits for it, and the database may be closed next
                 self._reading = None
 

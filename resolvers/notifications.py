@@ -20,7 +20,7 @@ from resolvers.creates import Call
 from resolvers.errors import InvalidArgument, Refused
 from resolvers.once import Said
 from resolvers.paging import Listing, Window
-from storage import deliveries, notifications
+from storage import deliveries, notification_lists, notifications
 from storage.contents import NewContent
 from storage.models import (
     Delivery,
@@ -28,7 +28,8 @@ from storage.models import (
     NotificationLevel,
     NotificationType,
 )
-from storage.notifications import Filter, NotificationRow
+from storage.notification_lists import Filter
+from storage.notifications import NotificationRow
 from storage.paging import Order
 from storage.queries import fields
 from storage.queries.sorting import Sort
@@ -50,8 +51,11 @@ class NotificationOrderField(StrEnum):
     LEVEL = "LEVEL"
 
 
-NEWEST_FIRST = (notifications.CREATED_AT, notifications.ID)
-SORT_KEYS = {key.name: key for key in (*NEWEST_FIRST, notifications.TOPIC, notifications.TYPE, notifications.LEVEL)}
+NEWEST_FIRST = (notification_lists.CREATED_AT, notification_lists.ID)
+SORT_KEYS = {
+    key.name: key
+    for key in (*NEWEST_FIRST, notification_lists.TOPIC, notification_lists.TYPE, notification_lists.LEVEL)
+}
 
 
 @dataclass(frozen=True)
@@ -151,9 +155,14 @@ async def page(
         fields.NOTIFICATION,
         wanted,
         order=lambda sort: _order(order_by, sort),
-        page=lambda session, asked, order, bounds: notifications.page(session, scope, asked, order, bounds, selected),
-        count=lambda session, asked: notifications.count(session, scope, asked),
-        kept=lambda order, bounds: notifications.page_kept(server.database, scope, wanted, order, bounds, selected),
+        page=lambda session, asked, order, bounds: notification_lists.page(
+            session, scope, asked, order, bounds, selected
+        ),
+        count=lambda session, asked: notification_lists.count(session, scope, asked),
+        kept=lambda asked, order, bounds: notification_lists.page_kept(
+            server.database, scope, asked, order, bounds, selected
+        ),
+        keeps=lambda asking: asking.is_plain or asking.is_keyword,
     )
 
 
@@ -164,7 +173,7 @@ async def rows_of(server: Server, said: Said, *, first: int | None) -> Sequence[
     wanted = Filter(parent_notification_id=said.notification_id)
     window = paging.bounds(Window(first=first), NEWEST_FIRST)
     async with server.database.read() as session:
-        return (await notifications.page(session, Scope(None), wanted, NEWEST_FIRST, window)).rows
+        return (await notification_lists.page(session, Scope(None), wanted, NEWEST_FIRST, window)).rows
 
 
 async def deliveries_of(server: Server, notification_id: str, *, first: int | None) -> list[Delivery]:
@@ -204,13 +213,13 @@ def _check_filter(wanted: Filter) -> None:
 
 def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]], sort: Sequence[Sort]) -> Order:
     if sort:
-        order = notifications.order(sort)
+        order = notification_lists.order(sort)
         if order_by:
             raise InvalidArgument("Order by one or by the other, not by both.", field="orderBy")
         return order
-    if len({field for field, _ in order_by}) < len(order_by):
-        raise InvalidArgument("A field can be ordered by once.", field="orderBy")
     if not order_by:
         return NEWEST_FIRST
+    if len({field for field, _ in order_by}) < len(order_by):
+        raise InvalidArgument("A field can be ordered by once.", field="orderBy")
     keys = [replace(SORT_KEYS[field], descending=way is OrderDirection.DESC) for field, way in order_by]
-    return [*keys, replace(notifications.ID, descending=keys[-1].descending)]
+    return [*keys, replace(notification_lists.ID, descending=keys[-1].descending)]

@@ -18,12 +18,13 @@ from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, Unavailable
-from resolvers.events import Event, EventKind
+from resolvers.events import Batch, Event, EventKind
 from resolvers.logs import Follower, Tell
 from storage import feeds
 from storage import inboxes as inbox_rows
 from storage.inboxes import Owner
 from storage.models import Notification, NotificationLevel, NotificationType
+from storage.notifications import NotificationRow
 
 BATCH = 200  # changes read at once while a stream catches up
 SYNC_EVERY_SECONDS = 60.0  # so that the cursor of a client whose filter takes nothing moves on
@@ -38,7 +39,7 @@ class StreamFilter:
     notification_levels: Collection[NotificationLevel] | None = None
     project_id: str | None = None
 
-    def takes(self, row: Notification) -> bool:
+    def takes(self, row: Notification | NotificationRow) -> bool:
         return (
             (self.topics is None or row.content.topic in self.topics)
             and (self.notification_types is None or row.content.notification_type in self.notification_types)
@@ -49,22 +50,20 @@ class StreamFilter:
 
 async def added(
     server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter, tell: Tell | None = None
-) -> AsyncGenerator[Notification, None]:
+) -> AsyncGenerator[NotificationRow, None]:
     """The caller's new notifications: those after the cursor, or from now on; then live, each once and in order.
 
     Raises InvalidArgument, CursorExpired, and Unavailable when the server stops.
     """
     owner, asked = _open(caller, after, wanted)
     with listen(server, owner, wants=lambda event: _is_new(event, wanted), tell=tell) as follower:
-        position = await inbox_log.start(server, owner, asked)
+        batch = await inbox_log.opened(server, owner, asked)
         while True:
-            batch = follower.recent(position) or await inbox_log.read(server, owner, position, limit=BATCH)
             for event in batch.events:
-                if event.notification is not None and wanted.takes(event.notification):
+                if not follower.offer(event) and event.notification is not None:
                     yield event.notification
-            position = batch.position
-            if batch.is_last:
-                position = await follower.follow(batch)
+            position = await follower.follow(batch) if batch.is_last else batch.position
+            batch = follower.recent(position) or await inbox_log.read(server, owner, position, limit=BATCH)
 
 
 async def changed(
@@ -80,22 +79,31 @@ async def changed(
         position, due = None, 0.0
         while True:
             try:
-                position = await inbox_log.start(server, owner, asked) if position is None else position
-                batch = follower.recent(position) or await inbox_log.read(server, owner, position, limit=BATCH)
+                batch = await _next(server, owner, follower, position, asked)
             except CursorExpired:
-                event = await inbox_log.reset(server, owner)
-                yield event
-                position = event.position
+                reset = await inbox_log.reset(server, owner)
+                yield reset
+                position = reset.position
                 continue
             for event in batch.events:
-                if _is_taken(event, wanted):
+                if not follower.offer(event):
                     yield event
             position = batch.position
             if batch.is_last:
                 if due <= _now():
-                    yield events.standing(EventKind.SYNCED, batch.inbox)
-                    due = _now() + SYNC_EVERY_SECONDS
+                    synced, due = events.standing(EventKind.SYNCED, batch.inbox), _now() + SYNC_EVERY_SECONDS
+                    if not follower.offer(synced):
+                        yield synced
                 position = await follower.follow(batch, seconds=due - _now())
+
+
+async def _next(
+    server: Server, owner: Owner, follower: Follower, position: StreamCursor | None, asked: StreamCursor | None
+) -> Batch:
+    """What follows a position; where there is none yet, what is asked for. Raises InvalidArgument, CursorExpired."""
+    if position is None:
+        return await inbox_log.opened(server, owner, asked)
+    return follower.recent(position) or await inbox_log.read(server, owner, position, limit=BATCH)
 
 
 async def page(

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 Headers = tuple[tuple[bytes, bytes], ...]  # names in lower case
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """An ASGI application that answers always the same."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
-from types import NoneType
 
 from cross_web import HTTPException
 from starlette.types import Message, Receive
@@ -124,25 +123,28 @@ def parameters(given: Mapping[str, str]) -> dict[str, object]:
 def operation(data: object) -> Asked:
     if not isinstance(data, dict):
         raise Refusal(400, "A request is one JSON object; batches are not answered.")
-    for field, kind, described in _PARAMETERS:
-        if not isinstance(data.get(field), kind):
+    for field, value in data.items():
+        kind, described = _KINDS.get(field, _ANYTHING)
+        if value is not None and not isinstance(value, kind):
             raise Refusal(400, f"{field} must be {described}.", field=field)
+    given = data.get
     asked = Asked(
-        data.get("query"),
-        data.get("variables"),
-        data.get("operationName") or None,  # the specification: empty is as good as none
-        data.get("extensions"),
-        data.get("documentId") or None,
+        given("query"),
+        given("variables"),
+        given("operationName") or None,  # the specification: empty is as good as none
+        given("extensions"),
+        given("documentId") or None,
     )
     if asked.query is None and not asked.document_id and "persistedQuery" not in (asked.extensions or ()):
         raise Refusal(400, "query must be a string.", field="query")
     return asked
 
 
-_PARAMETERS = (
-    ("query", (str, NoneType), "a string"),
-    ("operationName", (str, NoneType), "a string"),
-    ("variables", (dict, NoneType), "an object"),
-    ("extensions", (dict, NoneType), "an object"),
-    ("documentId", (str, NoneType), "a string"),
-)
+_ANYTHING = (object, "anything")
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "query": (str, "a string"),
+    "operationName": (str, "a string"),
+    "variables": (dict, "an object"),
+    "extensions": (dict, "an object"),
+    "documentId": (str, "a string"),
+}

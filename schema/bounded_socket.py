@@ -10,6 +10,7 @@ from asyncio import Future, TimerHandle, get_running_loop
 from typing import Any
 
 import structlog
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from schema.sockets import CloseCode
@@ -109,8 +110,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         while not self.writable.is_set():  # again, when another operation's message was first
             await self.writable.wait()
+        if self.close_sent:  # by itself: what came was too large, perhaps
+            raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.accept":
+            self.request.headers.clear()  # the parser keeps the request for as long as the socket lasts
             del self.request, self.response  # nobody asks for them again
 
     def push(self, text: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The documents that clients send: parsed, validated and planned once, kept by their hash, found by hash or by id.
+"""The documents that clients send: parsed, validated and planned once, found by their text, their hash or their id.
 
 One cache for automatic persisted queries (Apollo's protocol), trusted documents and everything else, over HTTP, event
 streams and websockets alike. It must not know a type of the API, nor the transport, nor how a plan is made.
@@ -14,7 +14,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import DocumentNode
 from strawberry.types.execution import PreExecutionError
@@ -65,6 +65,7 @@ class Kept:
     def __init__(self, text: str, parsed: DocumentNode) -> None:
         self.text = text
         self.parsed = parsed
+        self.digest = digest(text)
         self.bytes = sys.getsizeof(text) + BYTES_PER_TOKEN * parsed.token_count
         self._planned: dict[str | None, Planned | None] = {}
 
@@ -77,20 +78,23 @@ class Kept:
         return planned
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """The document that a request asks for. Nothing is known of it yet unless it is kept."""
 
     text: str | None
     kept: Kept | None = None
     plan: Plan | None = None
 
-    async def planned(self, asked: Asked, context: Any) -> bytes | None:
+    def planned(self, asked: Asked, context: Any) -> Awaitable[bytes | None]:
         """The bytes of the answer; None: it takes the ordinary path."""
         if self.kept is None or self.plan is None:
-            return None
+            return stepping_aside()
         planned = self.kept.planned(self.plan, asked.operation_name)
-        return None if planned is None else await planned(asked, context)
+        return stepping_aside() if planned is None else planned(asked, context)
+
+
+async def stepping_aside() -> None:
+    """What is answered where there is no plan."""
 
 
 class Documents:
@@ -99,9 +103,9 @@ class Documents:
     def __init__(self, trusted: Trusted = NOTHING_IS_KNOWN, *, plan: Plan | None = None) -> None:
         self._trusted = trusted
         self._plan = plan
-        listed = {digest(text): text for text in self._trusted.documents.values()}
-        self._listed: dict[str, str] = listed | {**self._trusted.documents}
-        self._kept_for_good: dict[str, Kept] = {}  # of those that are listed
+        self._listed = frozenset(trusted.documents.values())
+        self._listed_by_name = {digest(text): text for text in self._listed} | {**trusted.documents}
+        self._kept_for_good: dict[str, Kept] = {}  # those that are listed
         self._once, self._again = _Shelf(), _Shelf()
 
     def of(self, asked: Asked) -> Document | PreExecutionError:
@@ -113,15 +117,14 @@ class Documents:
 
     def find(self, text: str) -> Kept | None:
         """This very document, if it is kept."""
-        return self._find(digest(text)) if len(text) <= limits.MAX_DOCUMENT_CHARACTERS else None
+        return self._find(text) if len(text) <= limits.MAX_DOCUMENT_CHARACTERS else None
 
     def keep(self, text: str, parsed: DocumentNode) -> None:
         """Keep a document that was found valid."""
-        key = digest(text)
-        if key in self._listed:
-            self._kept_for_good[key] = Kept(text, parsed)
-        elif key not in self._again:
-            self._once.put(key, Kept(text, parsed))
+        if text in self._listed:
+            self._kept_for_good[text] = Kept(text, parsed)
+        elif text not in self._again:
+            self._once.put(Kept(text, parsed))
 
     def _of(self, asked: Asked) -> Document:
         """Raises PersistedQueryNotFound, PersistedQueryNotInList, InvalidArgument."""
@@ -134,28 +137,27 @@ class Documents:
             return Document(text) if known is None else self._known(known, PERSISTED)
         if len(text) > limits.MAX_DOCUMENT_CHARACTERS:
             return Document(text)  # which will not be parsed
-        key = digest(text)
-        if known is not None and known != key:
+        if known is not None and known != digest(text):
             raise InvalidArgument("The hash is not that of the query.", field=PERSISTED)
-        if self._trusted.only and key not in self._listed:
+        if self._trusted.only and text not in self._listed:
             raise PersistedQueryNotInList("Only trusted documents are answered.", field="query")
-        return Document(text, self._find(key), self._plan)
+        return Document(text, self._find(text), self._plan)
 
     def _known(self, key: str, field: str) -> Document:
-        if listed := self._listed.get(key):
-            return Document(listed, self._find(digest(listed)), self._plan)
-        if self._trusted.only:
+        text = self._listed_by_name.get(key)
+        if text is None and self._trusted.only:
             raise PersistedQueryNotInList("Only trusted documents are answered.", field=field)
-        kept = self._find(key) if field == PERSISTED else None
-        if kept is None:
+        if text is None and field == PERSISTED:
+            text = self._again.named(key) or self._once.named(key)
+        if text is None:
             # Some clients of Apollo's protocol look at the message, and not at the code.
             raise PersistedQueryNotFound("PersistedQueryNotFound", field=field)
-        return Document(kept.text, kept, self._plan)
+        return Document(text, self._find(text), self._plan)
 
-    def _find(self, key: str) -> Kept | None:
-        kept = self._again.get(key) or self._kept_for_good.get(key)
-        if kept is None and (kept := self._once.take(key)):
-            self._again.put(key, kept)
+    def _find(self, text: str) -> Kept | None:
+        kept = self._again.get(text) or self._kept_for_good.get(text)
+        if kept is None and (kept := self._once.take(text)):
+            self._again.put(kept)
         return kept
 
 
@@ -180,25 +182,34 @@ class _Shelf:
     """The documents that were asked for last, as many as there is room for."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str, Kept] = OrderedDict()  # by their texts: to find one by its hash costs the hash
+        self._texts: dict[str, str] = {}  # by their hashes
         self._bytes = 0
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._kept
+    def __contains__(self, text: str) -> bool:
+        return text in self._kept
 
-    def get(self, key: str) -> Kept | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def take(self, key: str) -> Kept | None:
-        kept = self._kept.pop(key, None)
-        self._bytes -= kept.bytes if kept else 0
+    def get(self, text: str) -> Kept | None:
+        kept = self._kept.get(text)
+        if kept is not None:
+            self._kept.move_to_end(text)
         return kept
 
-    def put(self, key: str, kept: Kept) -> None:
-        self.take(key)
-        self._kept[key] = kept
+    def named(self, key: str) -> str | None:
+        """The text that has this hash."""
+        return self._texts.get(key)
+
+    def take(self, text: str) -> Kept | None:
+        kept = self._kept.pop(text, None)
+        if kept is not None:
+            del self._texts[kept.digest]
+            self._bytes -= kept.bytes
+        return kept
+
+    def put(self, kept: Kept) -> None:
+        self.take(kept.text)
+        self._kept[kept.text] = kept
+        self._texts[kept.digest] = kept.text
         self._bytes += kept.bytes
         while len(self._kept) > MAX_DOCUMENTS or self._bytes > MAX_BYTES:
             self.take(next(iter(self._kept)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from operator import attrgetter
 from typing import Annotated, Any
 
 import strawberry
@@ -11,10 +12,12 @@ from strawberry import ID, argument
 from resolvers import cursors, streams
 from resolvers.cursors import StreamCursor
 from resolvers.events import Event, EventKind
-from schema import live
+from schema import live, notification
 from schema.context import Info
 from schema.notification import Notification, StreamFilter
 from schema.scalars import Cursor
+from schema.selection import Fields, Made
+from schema.told import EVENT, Told, Types
 
 
 @strawberry.interface(
@@ -70,16 +73,33 @@ class InboxReset(InboxEvent):
     pass
 
 
-EVENTS = (
-    NotificationAdded,
-    NotificationsRead,
-    NotificationsRemoved,
-    AllRead,
-    InboxSeen,
-    AllRemoved,
-    InboxSynced,
-    InboxReset,
+OF_KIND: Mapping[EventKind, type[InboxEvent]] = {
+    EventKind.ADDED: NotificationAdded,
+    EventKind.READ: NotificationsRead,
+    EventKind.REMOVED: NotificationsRemoved,
+    EventKind.ALL_READ: AllRead,
+    EventKind.SEEN: InboxSeen,
+    EventKind.ALL_REMOVED: AllRemoved,
+    EventKind.SYNCED: InboxSynced,
+    EventKind.RESET: InboxReset,
+}
+EVENTS = tuple(OF_KIND.values())
+
+# What is told of an event: fields of the types above, each of which has some of them.
+EVENT_FIELDS = Fields(
+    {
+        "cursor": Made((), as_text=lambda event: cursors.for_stream(event.position)),
+        "up_to": Made((), as_text=lambda event: cursors.for_stream(event.up_to)),
+        **{
+            name: Made((), as_text=attrgetter(name))
+            for name in ("unread_count", "unseen_count", "origin_id", "notification_ids", "is_read")
+        },
+    }
 )
+TOLD: Types = {
+    **{type_.__name__: Told(EVENT_FIELDS, EVENT, kind) for kind, type_ in OF_KIND.items()},
+    **notification.TOLD,
+}
 
 
 @strawberry.type(description="The next changes of an inbox.")
@@ -123,7 +143,7 @@ class EventSubscription:
     ) -> AsyncGenerator[InboxEvent, None]:
         wanted = (filter or StreamFilter()).to_value()
         events = streams.changed(
-            info.context.server, info.context.caller, after=after, wanted=wanted, tell=live.tell(info, _shown)
+            info.context.server, info.context.caller, after=after, wanted=wanted, tell=live.tell(info, _shown, TOLD)
         )
         del info  # which holds all that the operation was opened with, for as long as the stream may last
         async for event in events:
@@ -141,7 +161,7 @@ def _shown(event: Event) -> InboxEvent:
     match event.kind:
         case EventKind.ADDED:
             assert event.notification is not None
-            return NotificationAdded(**counts, notification=Notification.from_row(event.notification))
+            return NotificationAdded(**counts, notification=Notification.from_text(event.notification))
         case EventKind.READ:
             return NotificationsRead(**counts, notification_ids=ids, is_read=event.is_read)
         case EventKind.REMOVED:

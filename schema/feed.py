@@ -8,12 +8,17 @@ from typing import Annotated
 import strawberry
 from strawberry import ID, argument
 
-from resolvers import feeds
+from resolvers import cursors, feeds
 from resolvers.events import Event
-from schema import live
+from schema import live, notification
 from schema.context import Info
 from schema.notification import Notification, StreamFilter
 from schema.scalars import Cursor
+from schema.selection import Fields, Made
+from schema.told import EVENT, Told, Types
+
+FEED_EVENT = Fields({"cursor": Made((), as_text=lambda event: cursors.for_stream(event.position))})
+TOLD: Types = {"FeedEvent": Told(FEED_EVENT, EVENT), **notification.TOLD}
 
 
 @strawberry.type(description="A record that was made.")
@@ -51,7 +56,7 @@ class FeedSubscription:
             domain_id=domain_id,
             after=after,
             wanted=(filter or StreamFilter()).to_value(),
-            tell=live.tell(info, _shown),
+            tell=live.tell(info, _shown, TOLD),
         )
         del info  # which holds all that the operation was opened with, for as long as the stream may last
         async for event in events:

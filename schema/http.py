@@ -9,7 +9,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from enum import StrEnum
-from json import JSONDecodeError
 from typing import Any, Protocol
 
 import orjson
@@ -17,6 +16,7 @@ from graphql import GraphQLError
 from starlette import requests
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import MissingQueryError
 from strawberry.http import GraphQLHTTPResponse, process_result
@@ -27,7 +27,7 @@ from strawberry.types.graphql import OperationType
 
 from resolvers.access import User
 from resolvers.errors import Unauthenticated
-from schema import answer, body, conditional, errors, limits, negotiation, request, sse, websocket
+from schema import answer, body, conditional, errors, negotiation, request, sse, websocket
 from schema.answer import Answer
 from schema.asked import Asked
 from schema.body import ClientLeft, Refusal
@@ -61,8 +61,12 @@ class Context(Protocol):
     def user(self) -> User | None:
         """Whose sockets it is counted with; None without a valid token."""
 
+    @property
+    def marks(self) -> bool:
+        """Whether there is something to do once a request's answer is out."""
+
     async def answered(self) -> None:
-        """Called once when a request's answer is out; never on websockets."""
+        """Called once when a request's answer is out, if there is something to do; never on websockets."""
 
 
 # From the value of Authorization. An invalid token is kept in the context, and told by what first asks for the caller.
@@ -77,8 +81,6 @@ class GraphQLApp(GraphQL[Context, None]):
     """
 
     schema: Schema
-    websocket_adapter_class = websocket.Socket
-    graphql_transport_ws_handler_class = websocket.Handler
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class GraphQLApp(GraphQL[Context, None]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+            await self._socket(scope, receive, send)
             return
         asking = request.of(scope, receive)
         if asking.method == Via.GET and _is_for_a_browser(asking):
@@ -113,37 +115,39 @@ class GraphQLApp(GraphQL[Context, None]):
             return
         context = self._open(asking)
         try:
-            response = await self._response(asking, context)
+            response = await self._answer(asking, context)
         except ClientLeft:
             return
+        except Exception as error:
+            response = self._refusal(asking, error)
         try:
             await response(scope, receive, send)
         except NoRoom as refusal:  # for an event stream
             await self._no_room(asking, refusal)(scope, receive, send)
-        if context:
+        if context is not None and context.marks:
             await _answered(context)
 
     def _open(self, asking: Request) -> Context | None:
         via = _METHODS.get(asking.method)
         return None if via is None else self.open_context(asking.authorization, via)
 
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handshake = WebSocket(scope, receive, send)
+        if not self._check_websocket_origin(handshake):
+            await self.reject_websocket(handshake)
+            return
+        del handshake
+        socket = websocket.Socket(self, receive, send)
+        await socket.accept(scope)
+        await socket.run()
+
     def open_socket(self, authorization: str | None) -> Context:
         return self.open_context(authorization, Via.WEBSOCKET)
 
-    async def _response(self, asking: Request, context: Context | None) -> ASGIApp:
-        try:
-            if context is None:
-                raise Refusal(405, "GraphQL is asked by GET or POST.", headers={"Allow": "GET, POST"})
-            return await self._answer(asking, context)
-        except Refusal as refusal:
-            error = errors.invalid(refusal.reason, refusal.field)
-            return self._error(asking, error, refusal.status_code, refusal.headers)
-        except ClientLeft:
-            raise
-        except Exception as exception:
-            return self._error(asking, errors.of(exception), 500, {})
-
-    async def _answer(self, asking: Request, context: Context) -> ASGIApp:
+    async def _answer(self, asking: Request, context: Context | None) -> ASGIApp:
+        """Raises Refusal, ClientLeft, and what nobody expects."""
+        if context is None:
+            raise Refusal(405, "GraphQL is asked by GET or POST.", headers={"Allow": "GET, POST"})
         media_type = negotiation.accepted(asking.accept).media_type
         if media_type is None:
             raise Refusal(406, f"Answers are {GRAPHQL_RESPONSE}, {JSON} or {EVENT_STREAM}.")
@@ -199,22 +203,17 @@ class GraphQLApp(GraphQL[Context, None]):
         error = errors.coded(str(refusal), websocket.LIMITED)
         return self._error(asking, error, 429, {"Retry-After": str(COME_BACK_S)})
 
+    def _refusal(self, asking: Request, error: Exception) -> Answer:
+        if isinstance(error, Refusal):
+            told = errors.invalid(error.reason, error.field)
+            return self._error(asking, told, error.status_code, error.headers)
+        return self._error(asking, errors.of(error), 500, {})
+
     def _error(self, asking: Request, error: GraphQLError, status: int, headers: Mapping[str, str]) -> Answer:
         accepted = negotiation.accepted(asking.accept).media_type
         media_type = GRAPHQL_RESPONSE if accepted == GRAPHQL_RESPONSE else JSON
         content = self.encode_json({"errors": [error.formatted]})
         return answer.of(content, _CONTENT_TYPES[media_type], status, answer.raw(headers))
-
-    async def get_context(self, request: Any, response: Any) -> Context | None:  # type: ignore[override]
-        """None for a socket: its token comes with connection_init."""
-        return None
-
-    def decode_json(self, data: str | bytes) -> object:
-        """A websocket's message. Raises JSONDecodeError, which closes the socket."""
-        try:
-            return limits.json_value(data if isinstance(data, str) else data.decode())
-        except ValueError as error:
-            raise JSONDecodeError(str(error), "", 0) from None
 
     def encode_json(self, data: object) -> bytes:
         try:

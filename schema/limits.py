@@ -61,9 +61,11 @@ def json_value(text: str) -> object:
     orjson turns integers over 64 bits into floats.
     """
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(_BLANK)))
     except RecursionError:
         raise _too_deep() from None
+    if text[end:].strip(_BLANK):
+        raise ValueError("something follows its value")
     # Counting is cheap, walking is not: most texts have fewer brackets than the bound.
     if text.count("[") + text.count("{") > MAX_JSON_NESTING and _is_deeper_than(MAX_JSON_NESTING, value):
         raise _too_deep()
@@ -106,6 +108,7 @@ def _constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
+_BLANK = " \t\n\r"
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 

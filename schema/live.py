@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import orjson
 from graphql.execution.values import VariableValues
 
 from resolvers.events import Event
 from resolvers.logs import Tell
-from schema import projection
+from schema import projection, told
 from schema.context import Info
 from schema.execution import Preparation
+from schema.told import Types
 
 
 class Outlet(Protocol):
@@ -25,18 +27,48 @@ class Outlet(Protocol):
         """Send an answer, given as JSON, at once; False where it has to wait its turn."""
 
 
-def tell(info: Info, shown: Callable[[Event], Any]) -> Tell | None:
-    """What takes the events of a subscription; None where they are to be yielded. `shown` makes its value of one."""
+class Encoder:
+    """The answers to all who select the same. Events come one by one, each to all who listen."""
+
+    __slots__ = ("_encoded", "_event", "_read")
+
+    def __init__(self, read: Callable[[Event], Any]) -> None:
+        self._read = read
+        self._event: object = None
+        self._encoded = b""
+
+    def encoded(self, event: Event) -> bytes:
+        """As JSON. Raises what there is wrong with it."""
+        if self._event is not event:
+            self._encoded, self._event = orjson.dumps({"data": self._read(event)}), event
+        return self._encoded
+
+
+def tell(info: Info, shown: Callable[[Event], Any], types: Types) -> Tell | None:
+    """What takes the events of a subscription; None where they are to be yielded.
+
+    `shown` makes the subscription's value of one, `types` say what of it can be read off the event itself.
+    """
     outlet: Outlet | None = info.root_value
     if outlet is None or _has_more_to_see_to(info):
         return None
+    encoder = _encoder(info, shown, types)
+    if encoder is None:
+        return None
+    push, encoded = outlet.push, encoder.encoded
+    return lambda event: push(encoded(event))
+
+
+def _encoder(info: Info, shown: Callable[[Event], Any], types: Types) -> Encoder | None:
     core = info._raw_info
     values: Any = core.variable_values  # which are all that Strawberry's executor gives
-    variables = VariableValues({}, values)
-    read = projection.shared(core.schema, core.fragments, core.operation, variables)
-    if read is None:
+    shared = projection.shared(core.schema, core.fragments, core.operation, VariableValues({}, values))
+    if shared is None:
         return None
-    return lambda event: outlet.push(read.encoded(event, lambda: shown(event)))
+    if shared.encoder is None:
+        read = shared.read
+        shared.encoder = Encoder(told.compiled(shared.selection, types) or (lambda event: read(shown(event))))
+    return shared.encoder  # type: ignore[no-any-return]
 
 
 def _has_more_to_see_to(info: Info) -> bool:

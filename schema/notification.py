@@ -39,10 +39,12 @@ from schema.node import Node
 from schema.paging import After, Before, Connection, First, Last, Window, connection
 from schema.scalars import JSON, Cursor
 from schema.selection import Fields, Made, column, relay_id
+from schema.told import ROW, Told, Types
 from storage import inboxes as inbox_rows
-from storage import models
+from storage import lines, models
 from storage.deliveries import Filter as DeliveryRows
-from storage.notifications import Filter
+from storage.notification_lists import Filter
+from storage.notifications import NotificationRow
 from storage.selected import Row
 
 MarkRead = Annotated[
@@ -84,9 +86,10 @@ NOTIFICATION = Fields(
         "cursor": Made(("user_id", "inbox_id", "generation", "seq"), _cursor, _cursor),
         "decisions": Made(("decisions",), _decisions),
         "deliveries": Made(("notification_id",)),
-    },
-    besides=frozenset(inboxes.MARKED_BY),
+    }
 )
+
+TOLD: Types = {"Notification": Told(NOTIFICATION, ROW)}  # where it is the row of an event
 
 DELIVERY = Fields(
     {
@@ -137,6 +140,11 @@ class Notification(Node):
     @classmethod
     def from_row(cls, row: models.Notification | Row) -> Notification:
         return NOTIFICATION.instance(cls, row)
+
+    @classmethod
+    def from_text(cls, row: NotificationRow) -> Notification:
+        """Of a row that an event brings."""
+        return cls.from_row(lines.with_values(row))
 
 
 @strawberry.type(description="A page of notifications.")
@@ -216,6 +224,9 @@ class NotificationFilter:
             created_after=self.created_after,
             created_before=self.created_before,
         )
+
+
+UNFILTERED = NotificationFilter()
 
 
 @strawberry.input(description="A field to order notifications by.")
@@ -372,8 +383,10 @@ class NotificationQuery:
         notification_id: Annotated[ID, argument(description="Its id.")],
         mark_read: MarkRead = None,
     ) -> Notification | None:
+        server, caller = info.context.server, info.context.caller
         selected = selection.of_one(info, NOTIFICATION)
-        row = await notifications.find(info.context.server, info.context.caller, notification_id, selected=selected)
+        read = selected.and_besides(inboxes.marked_by(server, caller, mark_read))
+        row = await notifications.find(server, caller, notification_id, selected=read)
         info.context.shown([row] if row else [], mark_read=mark_read)
         return selection.found(row, selected, Notification.from_row)
 
@@ -394,19 +407,20 @@ class NotificationQuery:
         before: Before = None,
         mark_read: MarkRead = None,
     ) -> NotificationConnection:
-        wanted, selected = filter or NotificationFilter(), selection.of_connection(info, NOTIFICATION)
+        server, caller = info.context.server, info.context.caller
+        wanted, selected = filter or UNFILTERED, selection.of_connection(info, NOTIFICATION)
         listing = await notifications.page(
-            info.context.server,
-            info.context.caller,
+            server,
+            caller,
             wanted.to_filter(),
             domain_id=wanted.domain_id,
             order_by=[(order.field, order.direction) for order in order_by or []],
             window=Window(first=first, after=after, last=last, before=before),
             asking=asked(query),
-            selected=selected,
+            selected=selected.and_besides(inboxes.marked_by(server, caller, mark_read)),
         )
         info.context.shown(listing.page.rows, mark_read=mark_read)
-        owner = inboxes.scoped_to(info.context.caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
+        owner = inboxes.scoped_to(caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
         return NotificationConnection(**connection(listing, Notification.from_row, selected), owner=owner)
 
     @strawberry.field(description="A delivery by its id; null when there is none that the caller may see.")
@@ -479,16 +493,16 @@ class NotificationSubscription:
     ) -> AsyncGenerator[Notification, None]:
         wanted = (filter or StreamFilter()).to_value()
         rows = streams.added(
-            info.context.server, info.context.caller, after=after, wanted=wanted, tell=live.tell(info, _added)
+            info.context.server, info.context.caller, after=after, wanted=wanted, tell=live.tell(info, _added, TOLD)
         )
         del info  # which holds all that the operation was opened with, for as long as the stream may last
         async for row in rows:
-            yield Notification.from_row(row)
+            yield Notification.from_text(row)
 
 
 def _added(event: Event) -> Notification:
     assert event.notification is not None
-    return Notification.from_row(event.notification)
+    return Notification.from_text(event.notification)
 
 
 async def _deliveries(

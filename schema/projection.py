@@ -11,7 +11,6 @@ from operator import attrgetter
 from typing import Any
 from weakref import WeakValueDictionary
 
-import orjson
 from graphql import (
     ExecutionResult,
     FragmentDefinitionNode,
@@ -82,18 +81,12 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
 class Projection:
     """What is answered for the events of a subscription. Those that select the same share one."""
 
-    __slots__ = ("__weakref__", "_encoded", "_event", "read")
+    __slots__ = ("__weakref__", "encoder", "read", "selection")
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, selection: Selection, read: Read) -> None:
+        self.selection = selection
         self.read = read
-        self._event: object = None
-        self._encoded = b""
-
-    def encoded(self, event: object, value: Callable[[], object]) -> bytes:
-        """The answer for an event as JSON; `value` makes what is read of it. Raises what there is wrong with it."""
-        if self._event is not event:  # events come one by one, each to all who listen
-            self._encoded, self._event = orjson.dumps({"data": self.read(value())}), event
-        return self._encoded
+        self.encoder: Any = None  # that `schema.live` keeps here, for as long as they listen
 
 
 _in_use: WeakValueDictionary[tuple[object, ...], Projection] = WeakValueDictionary()
@@ -112,9 +105,10 @@ def shared(
     found = _in_use.get(key)
     if found is None:
         details = {name: FragmentDetails(fragment) for name, fragment in fragments.items()}
-        read = _compiled(Selection(schema, details, operation, variables))
+        selection = Selection(schema, details, operation, variables)
+        read = _compiled(selection)
         if read is not None:
-            found = _in_use[key] = Projection(read)
+            found = _in_use[key] = Projection(selection, read)
     return found
 
 

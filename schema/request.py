@@ -1,16 +1,16 @@
-"""An HTTP request as GraphQL needs it: what its headers say, read in one pass, and its parameters.
+"""An HTTP request as GraphQL needs it: what its headers say, and its parameters.
 
 It must not judge any of it, nor read the body.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
 
-_WANTED = frozenset({b"accept", b"authorization", b"content-encoding", b"content-type", b"if-none-match"})
 _LISTS = frozenset({b"accept", b"if-none-match"})  # each of several such headers goes on where the last one ended
 
 
@@ -34,13 +34,10 @@ class Request:
 
 
 def of(scope: Scope, receive: Receive) -> Request:
-    given: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in _WANTED:
-            if name not in given:
-                given[name] = value
-            elif name in _LISTS:
-                given[name] += b"," + value
+    headers = scope["headers"]
+    given = dict(headers)
+    if len(given) < len(headers):
+        given = _with_repeated(headers)
     authorization = given.get(b"authorization")
     return Request(
         scope,
@@ -52,3 +49,14 @@ def of(scope: Scope, receive: Receive) -> Request:
         given.get(b"content-type", b""),
         given.get(b"if-none-match", b""),
     )
+
+
+def _with_repeated(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Of several headers with one name, the first, unless they are a list."""
+    given: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name not in given:
+            given[name] = value
+        elif name in _LISTS:
+            given[name] += b"," + value
+    return given

@@ -45,10 +45,9 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Fields:
-    """A type's fields by their names in Python. `besides` are columns that are read for whatever is selected."""
+    """A type's fields by their names in Python."""
 
     made: Mapping[str, Made]
-    besides: frozenset[str] = frozenset()
     _by_api_name: Mapping[str, Made] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +56,7 @@ class Fields:
     def columns(self, names: Iterable[str]) -> frozenset[str]:
         """What these fields, named as the API does, are made of."""
         made = (self._by_api_name[name] for name in names if name in self._by_api_name)
-        return self.besides.union(*(each.columns for each in made))
+        return frozenset().union(*(each.columns for each in made))
 
     def named(self, name: str) -> Made | None:
         """The field that the API calls so."""

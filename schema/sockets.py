@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -57,16 +57,14 @@ class Sockets:
         self._running = 0
         self._running_of: Counter[User] = Counter()
 
-    @contextmanager
-    def opened(self) -> Iterator[None]:
-        """Count a socket, whoever's it will be, for as long as it is open. Raises NoRoom."""
+    def enter(self) -> None:
+        """Count a socket, whoever's it will be, until its exit. Raises NoRoom."""
         if self._open >= self.limits.sockets:
             raise NoRoom("The server has as many sockets as it takes: try again later.")
         self._open += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
+
+    def exit(self) -> None:
+        self._open -= 1
 
     def join(self, user: User, socket: Socket) -> None:
         """Count a socket as this user's until it leaves. Raises NoRoom."""
@@ -97,16 +95,14 @@ class Sockets:
     @contextmanager
     def streaming(self, user: User, stream: Socket) -> Iterator[None]:
         """Count an event stream, which is a connection of its own, as a socket with one operation. Raises NoRoom."""
-        with self.opened():
+        with ExitStack() as places:
+            self.enter()
+            places.callback(self.exit)
             self.join(user, stream)
-            try:
-                self.start(user)
-                try:
-                    yield
-                finally:
-                    self.stop(user)
-            finally:
-                self.leave(user, stream)
+            places.callback(self.leave, user, stream)
+            self.start(user)
+            places.callback(self.stop, user)
+            yield
 
     def check(self, users: Collection[User]) -> None:
         """End the sockets of these users whose token is good no longer."""

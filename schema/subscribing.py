@@ -80,7 +80,10 @@ class ValidSubscription:
         if isinstance(source, graphql.ExecutionResult):
             return source.errors or []
         self._projection = executor.compiled()
-        self._executor = executor if self._projection is None else None
+        if self._projection is None:
+            self._executor = executor
+        else:
+            del executor.async_helpers  # which hold it in their turn: only the garbage collector would find that
         return source  # type: ignore[no-any-return]
 
     def _built(self) -> Executor | list[GraphQLError]:

@@ -1,4 +1,4 @@
-"""Speaks graphql-transport-ws to the letter, within bounds; extends Strawberry's handler where that falls short.
+"""Speaks graphql-transport-ws to the letter, within bounds, and with little kept for a socket on which nothing happens.
 
 It must not look into an operation: what a query may ask for is `schema.limits`' business.
 """
@@ -6,260 +6,280 @@ It must not look into an operation: what a query may ask for is `schema.limits`'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-import orjson
-from graphql import GraphQLError
-from starlette.websockets import WebSocketDisconnect, WebSocketState
-from strawberry.asgi import ASGIWebSocketAdapter
-from strawberry.http.exceptions import WebSocketDisconnected
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
-    ConnectionInitMessage,
-    SubscribeMessage,
-)
-from strawberry.types.execution import ExecutionResult, PreExecutionError
-from strawberry.utils.aio import aclosing
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.execution import PreExecutionError
 
 from resolvers.access import User
-from schema import errors
+from schema import errors, limits, messages
 from schema.asked import Asked
 from schema.bounded_socket import PUSH
-from schema.sockets import CloseCode, NoRoom
+from schema.documents import Documents
+from schema.operation import Closed, Operation, Stream
+from schema.sockets import CloseCode, NoRoom, Sockets
 
 MAX_MESSAGE_BYTES = 1024 * 1024  # as a request's body; uvicorn's ws_max_size closes with 1009 above it
-MAX_ID_CHARACTERS = 256  # it is repeated in every event
 MAX_OPERATIONS = 100  # at a time on one socket; a page has a handful
 LIMITED = "RATE_LIMITED"
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
 MAX_REASON_BYTES = 123  # RFC 6455 5.5: a close frame has 125, two of them for the code
 
 
-class Socket(ASGIWebSocketAdapter):
-    """Strawberry's websocket, sending text only and closing once."""
+class Context(Protocol):
+    """What a socket needs to know of its context."""
 
     @property
-    def is_open(self) -> bool:
-        """Whether nobody has begun to close it."""
-        return self.ws.application_state is WebSocketState.CONNECTED
+    def expires_at(self) -> datetime | None: ...
 
-    async def send_json(self, message: Mapping[str, object]) -> None:
-        if not self.is_open:
-            raise WebSocketDisconnected
+    @property
+    def user(self) -> User | None: ...
+
+
+class Schema(Protocol):
+    """What runs the operations."""
+
+    @property
+    def documents(self) -> Documents: ...
+
+    @property
+    def stream(self) -> Stream: ...
+
+
+class App(Protocol):
+    """What all sockets have in common."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def sockets(self) -> Sockets: ...
+
+    @property
+    def connection_init_wait_timeout(self) -> timedelta: ...
+
+    def clock(self) -> datetime: ...
+
+    def open_socket(self, authorization: str | None) -> Context: ...
+
+    def encode_json(self, data: object) -> bytes: ...
+
+
+class Socket:
+    """One socket. Its context is opened by connection_init and serves all of its operations."""
+
+    __slots__ = (
+        "_app",
+        "_authorization",
+        "_context",
+        "_end",
+        "_is_open",
+        "_operations",
+        "_push",
+        "_receive",
+        "_send",
+        "_user",
+    )
+
+    def __init__(self, app: App, receive: Receive, send: Send) -> None:
+        self._app = app
+        self._receive = receive
+        self._send = send
+        self._is_open = True  # nobody has begun to close it
+        self._authorization: str | None = None  # of the upgrade
+        self._push: Callable[[bytes], bool] | None = None  # where uvicorn's socket is one of ours
+        self._context: Context | None = None  # since connection_init
+        self._user: User | None = None  # who is counted
+        self._operations: dict[str, Operation] = {}
+        self._end: asyncio.TimerHandle | asyncio.Task[None] | None = None  # what will close it
+
+    async def accept(self, scope: Scope) -> None:
+        """Answer the upgrade, and take from it what will be needed."""
+        self._authorization = Headers(scope=scope).get("authorization")
+        self._push = scope.get("extensions", {}).get(PUSH, {}).get(PUSH)
+        is_spoken = GRAPHQL_TRANSPORT_WS_PROTOCOL in scope["subprotocols"]
+        protocol = GRAPHQL_TRANSPORT_WS_PROTOCOL if is_spoken else None
+        await self._receive()  # that somebody is there
+        await self._send({"type": "websocket.accept", "subprotocol": protocol, "headers": []})
+        scope.clear()  # it lasts as long as the socket, and would be a tenth of what that takes
+        if not is_spoken:
+            await self.close(CloseCode.BAD_SUBPROTOCOL, "Subprotocol not acceptable")
+
+    async def run(self) -> None:
+        """Until it is closed."""
         try:
-            await self.ws.send_text(self.view.encode_json_string(message))
-        except WebSocketDisconnect as error:
-            raise WebSocketDisconnected from error
+            self._app.sockets.enter()
+        except NoRoom as refusal:
+            await self._close_for(refusal)
+            return
+        self._close_in(
+            self._app.connection_init_wait_timeout,
+            CloseCode.INITIALISED_TOO_LATE,
+            "Connection initialisation timeout",
+        )
+        try:
+            while self._is_open:
+                await self._take(await self._receive())
+        except Closed:
+            pass
+        finally:
+            await self._leave()
 
     async def close(self, code: int, reason: str) -> None:
-        if not self.is_open:
+        if self._is_open:
+            self._is_open = False
+            with suppress(OSError):  # it is gone already
+                await self._send({"type": "websocket.close", "code": code, "reason": _cut(reason)})
+
+    def close_if_refused(self) -> None:
+        assert self._context
+        if self._is_open and self._context.expires_at is None:
+            self._close_soon(CloseCode.FORBIDDEN, "UNAUTHENTICATED: the token was revoked")
+
+    # What its operations ask of it.
+
+    @property
+    def pushes(self) -> bool:
+        return self._push is not None
+
+    def push(self, message: bytes) -> bool:
+        return self._is_open and self._push is not None and self._push(message)
+
+    async def send(self, message: bytes) -> None:
+        """Raises Closed."""
+        if not self._is_open:
+            raise Closed
+        try:
+            await self._send({"type": "websocket.send", "text": message.decode()})
+        except OSError as error:
+            raise Closed from error
+
+    def written(self, value: object) -> bytes:
+        """It as JSON. Raises TypeError."""
+        return self._app.encode_json(value)
+
+    def release(self, operation: Operation) -> None:
+        if self._operations.get(operation.id) is operation:
+            del self._operations[operation.id]
+
+    def ended(self, _operation: Operation) -> None:
+        assert self._user
+        self._app.sockets.stop(self._user)
+
+    # What the client says.
+
+    async def _take(self, received: Mapping[str, Any]) -> None:
+        if received["type"] == "websocket.disconnect":
+            self._is_open = False
             return
-        with suppress(WebSocketDisconnect):
-            await self.ws.close(code, _cut(reason))
+        text = received.get("text")
+        if text is None:
+            await self.close(CloseCode.BAD_MESSAGE, "WebSocket message type must be text")
+            return
+        try:
+            message: Any = limits.json_value(text)
+        except ValueError:
+            await self.close(CloseCode.BAD_MESSAGE, "WebSocket message must be valid JSON")
+            return
+        if fault := messages.fault(message):
+            await self.close(CloseCode.BAD_MESSAGE, fault)
+        else:
+            await self._obey(message)
+
+    async def _obey(self, message: Mapping[str, Any]) -> None:
+        match message["type"]:
+            case "connection_init":
+                await self._initialise(message.get("payload") or {})
+            case "ping":
+                await self.send(self.written({"type": "pong"}))
+            case "subscribe":
+                await self._subscribe(message["id"], messages.asked(message["payload"]))
+            case "complete":
+                if operation := self._operations.pop(message["id"], None):
+                    operation.stop()
+
+    async def _initialise(self, payload: Mapping[str, object]) -> None:
+        if self._context is not None:
+            await self.close(CloseCode.INITIALISED_TWICE, "Too many initialisation requests")
+            return
+        context = self._context = self._app.open_socket(messages.authorization(payload, self._authorization))
+        now, expires_at, user = self._app.clock(), context.expires_at, context.user
+        if user is None or expires_at is None or expires_at <= now:
+            reason = "UNAUTHENTICATED: connection_init needs a valid bearer token"
+            await self.close(CloseCode.FORBIDDEN, reason)
+            return
+        try:
+            self._app.sockets.join(user, self)
+        except NoRoom as refusal:
+            await self._close_for(refusal)
+            return
+        self._user = user
+        self._close_in(expires_at - now, CloseCode.FORBIDDEN, "UNAUTHENTICATED: the token has expired")
+        await self.send(self.written({"type": "connection_ack"}))
+
+    async def _subscribe(self, id: str, asked: Asked) -> None:
+        if self._user is None:
+            await self.close(CloseCode.NOT_INITIALISED, "Unauthorized")
+        elif id in self._operations:
+            await self.close(CloseCode.ID_IN_USE, f"Subscriber for {id} already exists")
+        else:
+            await self._begin(Operation(self, id), asked, self._user)
+
+    async def _begin(self, operation: Operation, asked: Asked, user: User) -> None:
+        document = self._app.schema.documents.of(asked)
+        if isinstance(document, PreExecutionError):
+            await operation.refuse(document.errors or [])
+            return
+        try:
+            self._make_room(user)
+        except NoRoom as refusal:
+            await operation.refuse([errors.coded(str(refusal), LIMITED)])
+            return
+        self._operations[operation.id] = operation
+        operation.start(self._app.schema.stream, document, asked, self._context)
+
+    def _make_room(self, user: User) -> None:
+        """For an operation. Raises NoRoom."""
+        if len(self._operations) >= MAX_OPERATIONS:
+            raise NoRoom(f"A socket runs at most {MAX_OPERATIONS} operations at a time.")
+        self._app.sockets.start(user)
+
+    # Its end.
+
+    async def _close_for(self, refusal: NoRoom) -> None:
+        await self.close(CloseCode.TRY_AGAIN_LATER, f"{LIMITED}: {refusal}")
+
+    def _close_in(self, time: timedelta, code: CloseCode, reason: str) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        self._end = asyncio.get_running_loop().call_later(time.total_seconds(), self._close_soon, code, reason)
+
+    def _close_soon(self, code: CloseCode, reason: str) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        self._end = asyncio.create_task(self.close(code, reason))
+
+    async def _leave(self) -> None:
+        """End all that it runs, and wait for that."""
+        self._is_open = False
+        if self._end is not None:
+            self._end.cancel()
+        if self._user is not None:
+            self._app.sockets.leave(self._user, self)
+        try:
+            running = [*self._operations.values()]
+            for operation in running:
+                operation.stop()
+            for operation in running:
+                await operation.stopped()
+        finally:
+            self._app.sockets.exit()
 
 
 def _cut(reason: str) -> str:
     return reason.encode(errors="replace")[:MAX_REASON_BYTES].decode(errors="ignore")
-
-
-class Handler(BaseGraphQLTransportWSHandler[Any, None]):
-    """One socket. Its context is opened by connection_init and serves all of its operations."""
-
-    view: Any  # schema.http.GraphQLApp, which imports this module
-    websocket: Socket
-    expiry: asyncio.Task[None] | None = None
-
-    async def handle(self) -> None:
-        try:
-            with self.view.sockets.opened():
-                await super().handle()
-        except NoRoom as refusal:
-            await self.websocket.close(CloseCode.TRY_AGAIN_LATER, f"{LIMITED}: {refusal}")
-
-    async def handle_message(self, message: object) -> None:
-        if fault := _fault(message):
-            await self.handle_invalid_message(fault)
-        else:
-            await super().handle_message(message)  # type: ignore[arg-type]
-
-    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
-        if self.connection_timed_out:
-            return
-        if self.connection_init_received:
-            await self.websocket.close(CloseCode.INITIALISED_TWICE, "Too many initialisation requests")
-            return
-        self.connection_init_received = True
-        assert self.connection_init_timeout_task
-        self.connection_init_timeout_task.cancel()
-        self.connection_init_timeout_task = None  # its end would be kept with all that led to it
-        self.context = self.view.open_socket(self._authorization(message.get("payload") or {}))
-        expires_at = self.context.expires_at
-        if expires_at is None or expires_at <= self.view.clock():
-            await self.websocket.close(
-                CloseCode.FORBIDDEN, "UNAUTHENTICATED: connection_init needs a valid bearer token"
-            )
-            return
-        try:
-            self.view.sockets.join(self.context.user, self)
-        except NoRoom as refusal:
-            await self.websocket.close(CloseCode.TRY_AGAIN_LATER, f"{LIMITED}: {refusal}")
-            return
-        self.expiry = asyncio.create_task(self._close_at(expires_at))
-        await self.send_message({"type": "connection_ack"})
-        self.connection_acknowledged = True
-
-    def _authorization(self, payload: Mapping[str, object]) -> str | None:
-        """The payload's, whatever its case; else that of the upgrade request, which browsers cannot set."""
-        for key, value in payload.items():
-            if key.lower() == "authorization":
-                return value if isinstance(value, str) else None
-        header: str | None = self.websocket.ws.headers.get("authorization")
-        return header
-
-    async def _close_at(self, expires_at: datetime) -> None:
-        await asyncio.sleep((expires_at - self.view.clock()).total_seconds())
-        await self.websocket.close(CloseCode.FORBIDDEN, "UNAUTHENTICATED: the token has expired")
-
-    def close_if_refused(self) -> None:
-        if self.expiry and self.websocket.is_open and self.context.expires_at is None:
-            self.expiry.cancel()
-            reason = "UNAUTHENTICATED: the token was revoked"
-            self.expiry = asyncio.create_task(self.websocket.close(CloseCode.FORBIDDEN, reason))
-
-    async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        id, user = message["id"], self.context.user if self.connection_acknowledged else None
-        if user is None or id in self.operations:
-            await super().handle_subscribe(message)  # which closes the socket
-            return
-        document = self.view.schema.documents.of(_asked(message["payload"]))
-        if isinstance(document, PreExecutionError):
-            await self._refuse(id, document.errors or [])
-            return
-        message["payload"]["query"] = document.text
-        try:
-            self._make_room(user)
-        except NoRoom as refusal:
-            await self._refuse(id, [errors.coded(str(refusal), LIMITED)])
-            return
-        await super().handle_subscribe(message)
-        # Its place is free when it has ended, which may be some time after it was told to.
-        task = self.operations[id].task
-        assert task
-        task.add_done_callback(lambda _: self.view.sockets.stop(user))
-
-    async def _refuse(self, id: str, found: Sequence[GraphQLError]) -> None:
-        await self.send_message({"id": id, "type": "error", "payload": [error.formatted for error in found]})
-
-    def _make_room(self, user: User) -> None:
-        if len(self.operations) >= MAX_OPERATIONS:
-            raise NoRoom(f"A socket runs at most {MAX_OPERATIONS} operations at a time.")
-        self.view.sockets.start(user)
-
-    async def run_operation(self, operation: Operation[Any, None]) -> None:
-        try:
-            await self._send_results(operation)
-            await operation.send_operation_message({"id": operation.id, "type": "complete"})
-        except WebSocketDisconnected:
-            pass
-        except Exception as error:
-            with suppress(WebSocketDisconnected):
-                await operation.send_initial_errors([errors.of(error)])
-
-    async def _send_results(self, operation: Operation[Any, None]) -> None:
-        results = await self.schema.stream(
-            operation.query,
-            variable_values=operation.variables,
-            context_value=self.context,
-            root_value=_outlet(self.websocket, operation),
-            operation_name=operation.operation_name or None,
-        )
-        async with aclosing(results):
-            async for result in results:
-                assert isinstance(result, ExecutionResult)  # @defer and @stream are not switched on
-                if result.errors and _is_the_end(result):
-                    await operation.send_initial_errors(result.errors)
-                    return
-                await operation.send_next(result)
-
-    async def shutdown(self) -> None:
-        if self.expiry:
-            self.expiry.cancel()
-            self.view.sockets.leave(self.context.user, self)
-        await super().shutdown()
-
-
-class Events:
-    """Where the live events of an operation go: as they are, between two messages of the socket."""
-
-    __slots__ = ("_head", "_operation", "_push", "_socket")
-
-    def __init__(self, socket: Socket, operation: Operation[Any, None], push: Callable[[bytes], bool]) -> None:
-        self._socket = socket
-        self._operation = operation
-        self._push = push
-        self._head = b'{"id":%b,"type":"next","payload":' % orjson.dumps(operation.id)
-
-    def push(self, payload: bytes) -> bool:
-        is_over = self._operation.completed or not self._socket.is_open
-        return not is_over and self._push(b"%b%b}" % (self._head, payload))
-
-
-def _outlet(socket: Socket, operation: Operation[Any, None]) -> Events | None:
-    """None where uvicorn's socket is none of ours."""
-    push = socket.ws.scope.get("extensions", {}).get(PUSH)
-    return None if push is None else Events(socket, operation, push[PUSH])
-
-
-def _is_the_end(result: ExecutionResult) -> bool:
-    """Whether no operation was run, or its stream broke; an error with a path belongs to one event."""
-    return isinstance(result, PreExecutionError) or all(error.path is None for error in result.errors or ())
-
-
-def _fault(message: object) -> str | None:
-    """Why a message is none of the protocol's; it closes the socket with 4400."""
-    if not isinstance(message, dict):
-        return "A message must be a JSON object"
-    match message.get("type"):
-        case "connection_init" | "ping" | "pong":
-            return None if _is_object(message.get("payload")) else "payload must be an object"
-        case "subscribe":
-            return _id_fault(message.get("id")) or _payload_fault(message.get("payload"))
-        case "complete":
-            return _id_fault(message.get("id"))
-    return "type must be that of a client's message"
-
-
-def _id_fault(id: object) -> str | None:
-    if not isinstance(id, str) or not 0 < len(id) <= MAX_ID_CHARACTERS:
-        return f"id must be a string of 1 to {MAX_ID_CHARACTERS} characters"
-    if any("\ud800" <= character <= "\udfff" for character in id):
-        return "id must not have a lone surrogate: it could not be sent back"
-    return None
-
-
-def _payload_fault(payload: object) -> str | None:
-    if not isinstance(payload, dict):
-        return "payload must be an object"
-    if not isinstance(payload.get("documentId"), str | None):
-        return "payload.documentId must be a string or null"
-    if not isinstance(payload.get("operationName"), str | None):
-        return "payload.operationName must be a string or null"
-    if not _is_object(payload.get("variables")) or not _is_object(payload.get("extensions")):
-        return "payload.variables and payload.extensions must be objects or null"
-    is_named = payload.get("documentId") or "persistedQuery" in (payload.get("extensions") or ())
-    if not isinstance(payload.get("query"), str | None if is_named else str):
-        return "payload.query must be a string"
-    return None
-
-
-def _asked(payload: Mapping[str, Any]) -> Asked:
-    names = ("query", "variables", "operationName", "extensions", "documentId")
-    query, variables, operation_name, extensions, document_id = map(payload.get, names)
-    return Asked(query, variables, operation_name or None, extensions, document_id or None)
-
-
-def _is_object(value: object) -> bool:
-    return value is None or isinstance(value, dict)

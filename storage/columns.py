@@ -42,7 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        return value if value is None or dialect.name == "postgresql" else _spelled(value)
+        return value if value is None or dialect.name == "postgresql" else spelled(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -51,9 +51,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 @lru_cache(MAX_SPELLED)
-def _spelled(value: datetime) -> str:
+def spelled(value: datetime) -> str:
     """The API's spelling. What is written together has few instants, each in several rows."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class Json(TypeDecorator[Any]):

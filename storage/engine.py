@@ -61,6 +61,9 @@ BUSY_TIMEOUT_MS = 10_000  # another process (a migration, a backup) may hold SQL
 CACHE_KIB = 32_000
 POSTGRES_CONNECTIONS = 10
 OPEN = "open"  # of a connection to SQLite: it was told to begin, and not yet to end
+# What PostgreSQL does where it expects many rows: it makes ready for all that an inbox, or what has a text, may have,
+# or it reads through a table. Where few rows are read, one by one, it is kept from that.
+FOR_MANY_ROWS = tuple(f"enable_{how}" for how in ("hashjoin", "material", "memoize", "mergejoin", "seqscan"))
 SCAN_AT_MOST = timedelta(seconds=5)  # for a kept statement that may read any number of rows
 
 # What SQLite is asked to do and cannot by itself: name, number of arguments.
@@ -162,7 +165,7 @@ class Database:
                 pass  # a reader waits for what is locked, or says what is wrong
         async with self.read(at_most=at_most) as session:
             connection = await session.connection()
-            return kept.statement.rows(await connection.exec_driver_sql(kept.statement.text, tuple(parameters)))
+            return kept.statement.rows(await connection.exec_driver_sql(kept.statement.text, parameters))
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and commit it, again from its start where the database asks for that.
@@ -201,8 +204,7 @@ class Database:
         arguments, options = self._reader.dialect.create_connect_args(self.url)
         connection = await asyncpg.connect(*arguments, **options)
         try:
-            # A page joins its few rows. To remember what was joined, room is made for all rows that an inbox has.
-            await connection.execute("SET enable_memoize = off")
+            await connection.execute("; ".join(f"SET {name} = off" for name in FOR_MANY_ROWS))
             await connection.set_type_codec("json", encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
         except BaseException:
             connection.terminate()
@@ -373,7 +375,9 @@ async def driver(session: AsyncSession) -> Driver:
     if kept is None:
         connection = await session.connection()
         if connection.dialect.name == "postgresql":
-            await connection.exec_driver_sql("SELECT")  # SQLAlchemy begins before the first statement that it sees
+            # SQLAlchemy begins before the first statement that it sees. Left to itself, PostgreSQL plans one that takes
+            # arrays anew each time, where it guesses that they have more elements than are given.
+            await connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
         raw = await connection.get_raw_connection()
         kept = session.info["driver"] = Driver(raw.driver_connection, connection.dialect)
     return kept

@@ -28,17 +28,23 @@ Read = Callable[[Any], Any]
 Path = tuple[int | str, ...]  # from all that is given to a value: positions and names of fields
 
 
+def unbounded(*_given: Any) -> None:
+    """No index says how much is read."""
+
+
 @dataclass(frozen=True, eq=False)
 class Kind:
     """One thing that is asked.
 
     `build` makes the statement of what is given and of what is fixed. `led_by` says of the same which index leads to
-    the rows where no more of it is read than they are, whatever the values; None where that may be.
+    the rows where no more of it is read than they are, whatever the values; None where that may be. What is given
+    `has_one_shape` where it never lacks a part and never holds a number.
     """
 
     build: Callable[..., Select[Any]]
-    led_by: Callable[..., str | None]
+    led_by: Callable[..., str | None] = unbounded
     row: type[Row] = Row
+    has_one_shape: bool = False
 
 
 class Statement:
@@ -54,8 +60,8 @@ class Statement:
         self._kind, self._names = kind, tuple(select.selected_columns.keys())
         self._row = row_class(kind, tuple, self._names)
 
-    def parameters(self, given: Sequence[Any]) -> list[Any]:
-        return [read(given) for read in self.bound]
+    def parameters(self, given: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple([read(given) for read in self.bound])
 
     def rows(self, fetched: Iterable[Sequence[Any]]) -> list[Any]:
         """What a driver fetched, as rows."""
@@ -84,7 +90,7 @@ class Statements:
         self._kept: OrderedDict[Any, Kept] = OrderedDict()
 
     def of(self, kind: Kind, given: Sequence[Any], fixed: Hashable) -> Kept:
-        key = kind, fixed, shape(given)
+        key = kind, fixed, None if kind.has_one_shape else shape(given)
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
@@ -158,12 +164,11 @@ def _reader(bound: BindParameter[Any], paths: dict[str, Path], dialect: Dialect)
 
 
 def _composed(steps: Sequence[Read]) -> Read:
-    def read(given: Any) -> Any:
-        for step in steps:
-            given = step(given)
-        return given
-
-    return read
+    first, *others = steps
+    if not others:
+        return first
+    then = _composed(others)
+    return lambda given: then(first(given))
 
 
 def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Read | None:

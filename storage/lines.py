@@ -1,131 +1,118 @@
-"""The next changes of many inboxes, read together, with what they added: for those who follow logs as they grow."""
+"""The next changes of inboxes, read together, with what they added: for those who follow logs, and who catches up.
+
+What a change added is read as text (`storage.selected`): most of it goes on as it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import sqlalchemy
-from sqlalchemy import JSON, BigInteger, Integer, Select, String, cast, func, type_coerce
-from sqlalchemy.types import NULLTYPE
+from sqlalchemy import JSON, BigInteger, Boolean, Integer, Select, String, cast, func, type_coerce
 from sqlmodel import col
 
+from storage.columns import EnumText, Json, UtcDateTime
 from storage.engine import Database
 from storage.kept import Kind
-from storage.models import Change, ChangeKind, Content, Inbox, Notification
+from storage.models import Change, Content, Inbox, Notification
+from storage.notifications import NotificationRow
+from storage.selected import Row, Selected, by_name, row_class
+
+# Each name once: of what a change added, the inbox and the number are the change's own.
+_LINE: Mapping[str, Any] = {
+    **by_name(Change.inbox_id, Change.seq, Change.kind, Change.notification_ids, Change.up_to, Change.origin_id),
+    **by_name(Change.unread_count, Change.unseen_count, Inbox.generation, Inbox.last_seq),
+    "marked_read": Change.is_read,
+    **by_name(Notification.notification_id, Notification.parent_notification_id, Notification.content_id),
+    **by_name(Notification.user_id, Notification.project_id, Notification.domain_id, Notification.is_read),
+    **by_name(Notification.read_at, Notification.decisions, Notification.created_by, Notification.created_at),
+}
+_CONTENT = by_name(Content.topic, Content.message, Content.notification_type, Content.notification_level)
+_OF_LINE, _OF_CONTENT = (Selected(frozenset(known), as_text=True) for known in (_LINE, _CONTENT))
+_NAMES = (*sorted(_LINE), *sorted(_CONTENT))
+_INBOX_ID, _SEQ, _KIND, _CONTENT_ID = map(_NAMES.index, ("inbox_id", "seq", "kind", "content_id"))
+
+# Where in what a change added each attribute of a notification is, and its text.
+POSITIONS: Mapping[str, int] = {name: position for position, name in enumerate(_NAMES)}
+_Added = row_class(NotificationRow, tuple, _NAMES)
 
 
-def _raw(*columns: Any) -> list[Any]:
-    """As the driver has them: there are thousands, and most of their values are the same."""
-    return [type_coerce(col(column), NULLTYPE).label(column.key) for column in columns]
+class Line(Row):
+    """A change with the attributes of its row, but `marked_read` for `is_read`, and how its inbox stands."""
 
+    __slots__ = ()
 
-_LINE: Sequence[Any] = [
-    *_raw(Change.inbox_id, Change.seq, Change.kind, Change.notification_ids, Change.is_read, Change.up_to),
-    *_raw(Change.unread_count, Change.unseen_count, Change.origin_id, Inbox.generation, Inbox.last_seq),
-    *_raw(Notification.notification_id, Notification.domain_id, Notification.content_id, Notification.user_id),
-    *_raw(Notification.project_id, Notification.parent_notification_id, Notification.is_read),
-    *_raw(Notification.read_at, Notification.decisions, Notification.created_by, Notification.created_at),
-]
-
-
-class Place(NamedTuple):
-    """The inbox that a notification is in, as far as its cursor names it."""
-
-    inbox_id: int
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """A notification that a change added, with the attributes of its row."""
-
-    seq: int
-    inbox: Place
-    content: Any  # plain, with the attributes of a Content
-    notification_id: str
-    domain_id: str
-    content_id: int
-    user_id: str | None
-    project_id: str | None
-    parent_notification_id: str | None
-    is_read: bool
-    read_at: datetime | None
-    decisions: list[Any]
-    created_by: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A change with the attributes of its row, how its inbox stands, and what the change added, if that exists."""
-
-    added: Any  # an Added, as a Notification's row
-    inbox_id: int
-    seq: int
-    kind: ChangeKind
-    notification_ids: list[str] | None
-    is_read: bool | None
-    up_to: int | None
-    unread_count: int
-    unseen_count: int
-    origin_id: str | None
-    generation: int
-    last_seq: int
-
-
-_CONTENT: Sequence[Any] = (
-    *map(col, (Content.content_id, Content.topic, Content.message)),
-    *map(col, (Content.notification_type, Content.notification_level)),
-)
-_SEQ, _KIND, _OF_CHANGE = 1, 2, 11  # of _LINE
-_CONTENT_ID = _OF_CHANGE + 2
-_KINDS = {kind.value: kind for kind in ChangeKind}
+    @property
+    def ids(self) -> list[str]:
+        """The notifications that it marked or removed."""
+        return orjson.loads(self.notification_ids) if self.notification_ids else []
 
 
 class Found:
-    """What was read of many inboxes. The lines of each are made when they are asked for.
+    """What was read of many inboxes."""
 
-    Thousands at a time would be looked through again and again by the garbage collector, with all else that there is.
-    """
-
-    def __init__(self, rows: Sequence[Any], contents: Mapping[int, Any]) -> None:
+    def __init__(self, rows: Sequence[Line], contents: Mapping[int, Sequence[Any]]) -> None:
         self._contents = contents
-        self._rows: dict[int, list[Any]] = {}  # by inbox
+        self._lines: dict[int, list[Line]] = {}  # by inbox
         for row in rows:
-            self._rows.setdefault(row[0], []).append(row)
+            self._lines.setdefault(row[_INBOX_ID], []).append(row)
 
-    def of(self, inbox_id: int) -> list[Line]:
+    def of(self, inbox_id: int) -> Sequence[Line]:
         """The oldest first."""
-        rows = sorted(self._rows.get(inbox_id, ()), key=itemgetter(_SEQ))
-        return [_line(row, self._contents) for row in rows]
+        lines = self._lines.get(inbox_id, [])
+        if len(lines) > 1:
+            lines.sort(key=itemgetter(_SEQ))
+        return lines
 
-    def of_kind(self, kind: ChangeKind) -> list[Line]:
+    def of_kind(self, kind: str) -> list[Line]:
         """Of all inboxes."""
-        rows = (row for rows in self._rows.values() for row in rows if row[_KIND] == kind.value)
-        return [_line(row, self._contents) for row in rows]
+        return [line for lines in self._lines.values() for line in lines if line[_KIND] == kind]
+
+    def added(self, line: Line) -> NotificationRow | None:
+        """What a change added, as text; None where that is gone, be it just now, or where it added nothing."""
+        content = self._contents.get(line[_CONTENT_ID])
+        return None if content is None else _Added((*line, *content))
 
 
 async def after(database: Database, seqs: Mapping[int, int], *, limit: int) -> Found:
-    """The next changes of many inboxes, each after a sequence number of its own. Raises DatabaseUnavailable."""
+    """The next changes of inboxes, each after a sequence number of its own. Raises DatabaseUnavailable."""
     dialect = "sqlite" if database.is_sqlite else "postgresql"
     rows = await database.rows(_LINES, [_spelled(seqs.items()), limit], dialect)
     ids = {row[_CONTENT_ID] for row in rows} - {None}
     contents = await database.rows(_CONTENTS, [_spelled(ids)], dialect) if ids else ()
-    found = {row.content_id: row for row in contents}
-    return Found(rows, found)
+    return Found(rows, {content_id: content for *content, content_id in contents})
+
+
+def with_values(added: NotificationRow) -> NotificationRow:
+    """The same row with values for texts."""
+    pairs = zip(added, _VALUES, strict=True)
+    row: NotificationRow = _Added([value if value is None or make is None else make(value) for value, make in pairs])
+    return row
+
+
+def _value(column: Any) -> Any:
+    """What makes a value of the column's text; None where it is one."""
+    if isinstance(column.type, Json):
+        return orjson.loads
+    if isinstance(column.type, UtcDateTime):
+        return datetime.fromisoformat
+    if isinstance(column.type, EnumText):
+        return column.type.enum
+    return bool if isinstance(column.type, Boolean) else None
+
+
+_VALUES = [_value({**_LINE, **_CONTENT}[name]) for name in _NAMES]
 
 
 def _lines(dialect: str, places: Any, limit: Any) -> Select[Any]:
     """`places`: pairs of an inbox's id and a sequence number, as JSON."""
     place = _each(dialect, places, 2)
     statement: Any = (
-        sqlalchemy.select(*_LINE)
+        sqlalchemy.select(*_OF_LINE.columns(_LINE))
         .select_from(place)
         .join(Inbox, col(Inbox.inbox_id) == place.c[0])
         .join(Change, col(Change.inbox_id) == place.c[0])
@@ -142,10 +129,11 @@ def _lines(dialect: str, places: Any, limit: Any) -> Select[Any]:
 def _contents(dialect: str, content_ids: Any) -> Select[Any]:
     """What was said to many is read once."""
     each = _each(dialect, content_ids, 1)
-    return sqlalchemy.select(*_CONTENT).select_from(each).join(Content, col(Content.content_id) == each.c[0])
+    columns = *_OF_CONTENT.columns(_CONTENT), col(Content.content_id)
+    return sqlalchemy.select(*columns).select_from(each).join(Content, col(Content.content_id) == each.c[0])
 
 
-_LINES = Kind(_lines, lambda *_given: "sqlite_autoindex_change_1")
+_LINES = Kind(_lines, lambda *_given: "sqlite_autoindex_change_1", Line)
 _CONTENTS = Kind(_contents, lambda *_given: "content")
 
 
@@ -164,31 +152,3 @@ def _each(dialect: str, spelled: Any, columns: int) -> Any:
         parts = [func.json_extract(element, f"$[{number}]") for number in range(columns)] if columns > 1 else [element]
         read = [type_coerce(part, Integer) for part in parts]
     return sqlalchemy.select(*(part.label(f"number_{number}") for number, part in enumerate(read))).subquery("each")
-
-
-def _line(row: Sequence[Any], contents: Mapping[int, Any]) -> Line:
-    inbox_id, seq, kind, ids, is_read, *counts, generation, last_seq = row[:_OF_CHANGE]
-    content = contents.get(row[_CONTENT_ID])  # none of what is gone, be it just now
-    added = None if content is None else _added(row[_OF_CHANGE:], seq, Place(inbox_id, generation), content)
-    what = inbox_id, seq, _KINDS[kind], _json(ids), None if is_read is None else bool(is_read)
-    values: list[Any] = [added, *what, *counts, generation, last_seq]
-    return Line(*values)
-
-
-def _added(row: Sequence[Any], seq: int, inbox: Place, content: Any) -> Added:
-    *ids, is_read, read_at, decisions, created_by, created_at = row
-    said = bool(is_read), read_at and _moment(read_at), _json(decisions), created_by, _moment(created_at)
-    values: list[Any] = [seq, inbox, content, *ids, *said]
-    return Added(*values)
-
-
-def _json(value: Any) -> Any:
-    """A list: text on SQLite."""
-    return orjson.loads(value) if isinstance(value, str) else value
-
-
-def _moment(value: Any) -> datetime:
-    return _spelled_moment(value) if isinstance(value, str) else value.astimezone(UTC)
-
-
-_spelled_moment = lru_cache(1_024)(datetime.fromisoformat)

@@ -25,7 +25,7 @@ class SortKey:
 
     name: str  # as the API spells it; part of the cursors
     column: Any
-    value: Callable[[Any], Any]  # the same of a row that was read
+    value: Callable[[Any], Any]  # the same of a row that was read, as text or as values
     descending: bool = True
     attribute: str = ""  # of the row, that `value` reads
 
@@ -64,7 +64,7 @@ def key(name: str, column: object, value: Callable[[Any], Any], *, descending: b
 
 
 def position(row: Any, order: Order) -> Position:
-    return tuple(_value(sort_key, row) for sort_key in order)
+    return tuple([sort_key.value(row) for sort_key in order])
 
 
 async def read(
@@ -134,12 +134,6 @@ def directions(order: Order, *, backwards: bool) -> list[ColumnElement[Any]]:
 
 def _edge(bounds: Bounds) -> Position | None:
     return bounds.before if bounds.backwards else bounds.after
-
-
-def _value(sort_key: SortKey, row: Any) -> Any:
-    value = sort_key.value(row)
-    # A row that was read as text has an instant as the API spells it.
-    return datetime.fromisoformat(value) if isinstance(value, str) and sort_key.is_instant else value
 
 
 def _direction(sort_key: SortKey, *, backwards: bool) -> ColumnElement[Any]:

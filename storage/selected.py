@@ -14,8 +14,8 @@ Of a protocol, a channel, a quota and a usage: the attributes of the model.
 A notification's row also has `content`, which is itself, and `inbox`, which is itself or None: whoever reads rows of
 the models as `row.content.topic` and `row.inbox.generation` reads these in the same way.
 
-`row[selected.positions["topic"]]` is the same as `row.topic`. Columns that a page needs of its own, for the cursors of
-its order, follow behind those.
+`row[selected.positions["topic"]]` is the same as `row.topic`. The columns that are read besides, and those that a page
+needs of its own, for the cursors of its order, follow behind those.
 
 As values (`as_text=False`): datetime, StrEnum, bool, parsed JSON. As text: JSON as the compact text that orjson writes
 of it, instants as the API spells them, enums as their values, numbers as they are, and booleans as 0 and 1 on SQLite:
@@ -48,11 +48,12 @@ class Selected:
     as_text: bool = False
     cursors: bool = True  # list cursors are asked of the rows
     beyond: bool = True  # it is asked whether there are rows beyond the edge that a page starts from
+    besides: tuple[str, ...] = ()  # columns that are read whatever is selected
 
     def columns(self, known: Mapping[str, Any], *, order: Iterable[Any] = ()) -> list[ColumnElement[Any]]:
         """The columns in the order of a row, of those that are known by their names; those of cursors come last."""
-        besides = [key.attribute for key in order] if self.cursors else []
-        names = dict.fromkeys([*sorted(known if self.names is None else self.names), *besides])
+        of_cursors = [key.attribute for key in order] if self.cursors else []
+        names = dict.fromkeys([*sorted(known if self.names is None else self.names), *self.besides, *of_cursors])
         columns = [(_spelled(known[name]) if self.as_text else known[name]).label(name) for name in names]
         return columns or [literal_column("1").label("row")]
 
@@ -67,14 +68,20 @@ class Selected:
         """The columns of one table's rows that meet the conditions."""
         return sqlalchemy.select(*self.columns(known, order=order)).select_from(table).where(*conditions)
 
-    def with_names(self, *names: str) -> Selected:
-        return self if self.names is None else replace(self, names=self.names.union(names))
+    def and_besides(self, names: tuple[str, ...]) -> Selected:
+        """The same, with these columns behind the selected ones, so that those keep their positions."""
+        return _with_besides(self, names) if names else self
 
     @cached_property
     def positions(self) -> Mapping[str, int]:
         """Where in a row each of the `names` is."""
         assert self.names is not None
         return {name: position for position, name in enumerate(sorted(self.names))}
+
+
+@lru_cache(MAX_ROW_CLASSES)
+def _with_besides(selected: Selected, names: tuple[str, ...]) -> Selected:
+    return replace(selected, besides=names)
 
 
 ALL = Selected()

@@ -23,6 +23,7 @@ from storage.columns import Json, Number, Sealed, UtcDateTime
 from storage.engine import Row
 
 Process = Callable[[Any], Any] | None
+Convert = Callable[[Row], Row]  # all values of a column at once
 
 _JSON_ROWS = "(SELECT value FROM json_each(?1) ORDER BY key)"
 MAX_DIALECTS = 8  # each database has one for its reads and one for its writes
@@ -78,20 +79,18 @@ class Insert:
 
     def bound(self, dialect: Dialect, rows: Sequence[Any]) -> tuple[str, Sequence[Row]]:
         """The statement, and the values of each column as the driver takes them."""
-        text, processes = self._for(dialect)
-        return text, [
-            values if process is None else [process(value) for value in values]
-            for values, process in zip(zip(*map(self._values, rows), strict=True), processes, strict=True)
-        ]
+        text, converts = self._for(dialect)
+        columns = zip(*map(self._values, rows), strict=True)
+        return text, [convert(values) for convert, values in zip(converts, columns, strict=True)]
 
-    def _compile(self, dialect: Dialect) -> tuple[str, list[Process]]:
+    def _compile(self, dialect: Dialect) -> tuple[str, list[Convert]]:
         columns = [self._table.columns[name] for name in self._columns]
         spelled, source = self._source(dialect, columns)
         given = dict(zip(self._columns, spelled, strict=True))
         filled = given | {name: spelled[dialect.name].format(**given) for name, spelled in self._computed.items()}
         head, values = f"INSERT INTO {self._table.name} ({', '.join(filled)})", ", ".join(filled.values())
         rows = f"SELECT {values} FROM {source}" if source else f"VALUES ({values})"
-        return f"{head} {rows} {self._then}", [_bind_processor(column.type, dialect) for column in columns]
+        return f"{head} {rows} {self._then}", [_binding(column.type, dialect) for column in columns]
 
     def _source(self, dialect: Dialect, columns: Sequence[Column[Any]]) -> tuple[Iterable[str], str | None]:
         """How the columns' values are spelled, and where all rows come from; None: they come one by one."""
@@ -129,20 +128,18 @@ class Query:
 
     async def rows(self, session: AsyncSession, **values: Any) -> list[Row]:
         driver = await engine.driver(session)
-        text, parameters, processes = self._for(driver.dialect)
+        text, parameters, converts = self._for(driver.dialect)
         bound = [values[name] if process is None else process(values[name]) for name, process in parameters]
-        return [
-            [value if process is None else process(value) for value, process in zip(row, processes, strict=True)]
-            for row in await driver.fetch(text, bound)
-        ]
+        columns = zip(*await driver.fetch(text, bound), strict=True)
+        return [*zip(*(convert(values) for convert, values in zip(converts, columns, strict=False)), strict=True)]
 
-    def _compile(self, dialect: Dialect) -> tuple[str, list[tuple[str, Process]], list[Process]]:
+    def _compile(self, dialect: Dialect) -> tuple[str, list[tuple[str, Process]], list[Convert]]:
         statement = self._build(dialect.name)
         compiled = statement.compile(dialect=dialect)
         binds, names = compiled.binds, compiled.positiontup or ()
         parameters = [(name, _bind_processor(binds[name].type, dialect)) for name in names]
         types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
-        return str(compiled), parameters, [type_.result_processor(dialect, None) for type_ in types]
+        return str(compiled), parameters, [_by_value(type_.result_processor(dialect, None)) for type_ in types]
 
 
 def columns_of(model: type[SQLModel], *, but: Container[str] = ()) -> list[str]:
@@ -157,6 +154,27 @@ def _table(model: type[SQLModel]) -> Table:
 
 def _bind_processor(type_: TypeEngine[Any], dialect: Dialect) -> Process:
     return type_.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _binding(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
+    process = _bind_processor(type_, dialect)
+    return _by_row(process) if isinstance(type_, Json) else _by_value(process)
+
+
+def _by_row(process: Process) -> Convert:
+    return tuple if process is None else lambda values: [process(value) for value in values]
+
+
+def _by_value(process: Process) -> Convert:
+    """Each value once: what is written or read together has few instants, states and kinds."""
+    if process is None:
+        return tuple
+
+    def convert(values: Row) -> Row:
+        converted = {value: process(value) for value in set(values)}
+        return [converted[value] for value in values]
+
+    return convert
 
 
 def _arrays(columns: Sequence[Column[Any]]) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import Select, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import channels, deliveries, notifications, protocols, quotas, usages
+from storage import channels, deliveries, notification_lists, protocols, quotas, usages
 from storage.channels import Kind as ChannelKind
 from storage.errors import DatabaseUnavailable, TooCostly
 from storage.models import Notification
@@ -22,7 +22,7 @@ from storage.paging import Order
 from storage.pipelines import compiler, document_functions
 from storage.pipelines.rows import Gathering, Ordering, Rows
 from storage.pipelines.stages import Stage
-from storage.queries import fields
+from storage.queries import fields, operators
 from storage.queries.fields import Fields
 from storage.queries.operators import Question, Unaskable
 from storage.scope import Scope
@@ -138,7 +138,8 @@ Find = Callable[[AsyncSession, Scope, Question], Awaitable[_Source]]
 
 
 async def _notifications(session: AsyncSession, scope: Scope, question: Question) -> _Source:
-    statement = await notifications.matching(session, scope, notifications.Filter(question=question))
+    operators.conditions(fields.NOTIFICATION, question)  # before it is looked for: what is wrong is said here
+    statement = await notification_lists.matching(session, scope, notification_lists.Filter(question=question))
     return _Source(statement, fields.NOTIFICATION, (Notification.created_at, Notification.notification_id))
 
 

@@ -68,6 +68,14 @@ async def test_only_the_address_itself_is_the_endpoint(tmp_path: Path, path: str
     assert answer.status_code == status
 
 
+async def test_what_a_proxy_says_of_the_scheme_is_believed_where_an_address_is_named(tmp_path: Path) -> None:
+    async with _client(tmp_path) as client:
+        plain = await client.get("/healthz/")
+        behind = await client.get("/healthz/", headers={"X-Forwarded-Proto": "https"})
+
+    assert (plain.headers["location"], behind.headers["location"]) == ("http://here/healthz", "https://here/healthz")
+
+
 async def test_what_is_planned_is_conditional_too(live: ServerProcess) -> None:
     domain = uuid.uuid4().hex
     admin, user = live.client("admin", Role.DOMAIN_ADMIN, domain), live.client("user", Role.USER, domain)

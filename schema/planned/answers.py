@@ -13,7 +13,7 @@ from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLOutputType
 from graphql.execution.collect_fields import FieldDetails
 
 from schema.planned import calls
-from schema.planned.calls import Run
+from schema.planned.calls import Call, Run
 from schema.projection import Read, Selection, Unknown
 
 Answer = Callable[[Any, Run], Awaitable[Any]]
@@ -22,43 +22,44 @@ Answer = Callable[[Any, Run], Awaitable[Any]]
 def of_field(selection: Selection, type_: GraphQLObjectType, details: list[FieldDetails]) -> Answer:
     """What is answered for a field of a value of this type. Raises Unknown."""
     field = type_.fields[details[0].node.name.value]
-    call, answer = calls.of(field, details), _of_value(selection, field.type, details)
+    call = calls.of(field, details)
+    try:
+        return _read(call, selection.value(field.type, details))
+    except Unknown:
+        return _awaited(call, _of_object(selection, field.type, details))
 
+
+def constant(value: Any) -> Answer:
+    async def answered(_value: Any, _run: Run) -> Any:
+        return value
+
+    return answered
+
+
+def _read(call: Call, read: Read) -> Answer:
+    async def answered(value: Any, run: Run) -> Any:
+        called = call.resolve(**call.make(value, run))
+        return read(await called if call.is_async else called)
+
+    return answered
+
+
+def _awaited(call: Call, answer: Answer) -> Answer:
     async def answered(value: Any, run: Run) -> Any:
         return await answer(await call(value, run), run)
 
     return answered
 
 
-def constant(value: Any) -> Answer:
-    return _at_once(lambda _value: value)
-
-
-def _of_value(selection: Selection, type_: GraphQLOutputType, details: list[FieldDetails]) -> Answer:
-    try:
-        return _at_once(selection.value(type_, details))
-    except Unknown:
-        inner = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
-        if not isinstance(inner, GraphQLObjectType):
-            raise
-        return _of_object(selection, inner, details, is_required=inner is not type_)
-
-
-def _at_once(read: Read) -> Answer:
-    async def answered(value: Any, _run: Run) -> Any:
-        return read(value)
-
-    return answered
-
-
-def _of_object(
-    selection: Selection, type_: GraphQLObjectType, details: list[FieldDetails], *, is_required: bool
-) -> Answer:
-    parts = [(key, *_part(selection, type_, each)) for key, each in selection.fields(type_, details).items()]
+def _of_object(selection: Selection, type_: GraphQLOutputType, details: list[FieldDetails]) -> Answer:
+    inner = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+    if not isinstance(inner, GraphQLObjectType):
+        raise Unknown
+    parts = [(key, *_part(selection, inner, each)) for key, each in selection.fields(inner, details).items()]
 
     async def answered(value: Any, run: Run) -> Any:
         if value is None:
-            if is_required:
+            if inner is not type_:
                 raise TypeError("there has to be a value")
             return None
         return {key: await later(value, run) if later else read(value) for key, read, later in parts}

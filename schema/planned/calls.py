@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from graphql import GraphQLField
 from graphql.execution.collect_fields import FieldDetails
@@ -21,8 +21,7 @@ from storage.selected import Selected
 Make = Callable[[Any, "Run"], dict[str, Any]]  # a resolver's arguments, of the value that its field is of
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One request. Resolvers are given it as their Info, of which they may ask for the context, and `selected`."""
 
     context: Any
@@ -43,7 +42,8 @@ class Call:
     is_async: bool
 
     async def __call__(self, value: Any, run: Run) -> Any:
-        return await self.run(self.make(value, run))
+        called = self.resolve(**self.make(value, run))
+        return await called if self.is_async else called
 
     async def run(self, made: dict[str, Any]) -> Any:
         called = self.resolve(**made)

@@ -78,17 +78,24 @@ def variables(schema: GraphQLSchema, operation: OperationDefinitionNode) -> Call
 def arguments(field: GraphQLField, nodes: Sequence[ArgumentNode] | None) -> Callable[[Values], dict[str, Any]]:
     """Makes what a resolver is called with, by its parameters' names, of the variables' values. Raises Unknown."""
     given = {node.name.value: node.value for node in nodes or ()}
-    makes: list[tuple[str, Written]] = []
+    written: list[tuple[str, Written]] = []
+    defaults: dict[str, Any] = {}
     for name, argument in field.args.items():
         definition = argument.extensions[BACKREF]
         if isinstance(definition.type, StrawberryMaybe):
             raise Unknown
         otherwise = _otherwise(argument, is_required=is_required_argument(argument))
-        makes.append((definition.python_name, _placed(given.get(name), argument.type, otherwise)))
+        if name in given:
+            written.append((definition.python_name, _placed(given[name], argument.type, otherwise)))
+        elif (default := otherwise({})) is not ABSENT:
+            defaults[definition.python_name] = default
 
     def make(values: Values) -> dict[str, Any]:
-        made = {name: write(values) for name, write in makes}
-        return {name: value for name, value in made.items() if value is not ABSENT}
+        made = defaults.copy()
+        for name, write in written:
+            if (value := write(values)) is not ABSENT:
+                made[name] = value
+        return made
 
     return make
 
@@ -210,10 +217,8 @@ def _otherwise(field: Any, *, is_required: bool) -> Written:
     return lambda _values: default
 
 
-def _placed(node: ValueNode | None, type_: GraphQLInputType, otherwise: Written) -> Written:
-    """The value in a place where none has to be; `otherwise` is for when there is none."""
-    if node is None:
-        return otherwise
+def _placed(node: ValueNode, type_: GraphQLInputType, otherwise: Written) -> Written:
+    """The value in a place where none has to be; `otherwise` is for when its variable has none."""
     if not isinstance(node, VariableNode):
         return _literal(node, type_)
     name, is_required = node.name.value, isinstance(type_, GraphQLNonNull)

@@ -5,10 +5,15 @@ What is kept
     OF_THE_INBOX, and no `query`. There has to be a list: a row that is read by its id costs no more than its inbox's
     number. What is not named there is not kept, such as deliveries, decisions, and what a token says.
 
+When
+    From the second asking on: what nobody asks again costs a look and no number. Where there is no room left, a
+    question displaces the one that was asked the longest ago only if it came back sooner than that. An answer that
+    was never found before its inbox changed begins anew, as one that nobody has asked for.
+
 Under what
     The plan, the variables, how the request came, and whose it is; and the inbox's id, generation and last number. The
-    number is read from the database for each answer, so that other processes' changes are seen, and it is read after
-    the token was checked. The plan has read the variables by then; what it refuses is no answer, and is not kept.
+    number is read from the database each time, so that other processes' changes are seen, and it is read after the
+    token was checked. The plan has read the variables by then; what it refuses is no answer, and is not kept.
 
 Why that is right
     Every change of what OF_THE_INBOX names raises the number of its inbox in the same transaction, under the inbox's
@@ -44,6 +49,7 @@ from schema.projection import Selection
 
 ENTRY_BYTES = 600  # of one answer's key and place, beside the variables and the answer: an estimate
 LARGEST_PART = 16  # of all the room, that one answer may take
+MAX_ASKED = 10_000  # questions without an answer that are remembered: each takes some 200 bytes
 
 LIST = "notifications"
 
@@ -77,20 +83,24 @@ Execute = Callable[[Run], Awaitable[bytes | None]]
 Key = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Answer:
     head: StreamCursor
     content: bytes
     bytes: int
+    asked_at: int
+    was_found: bool = False
 
 
 class KeptAnswers:
-    """Those of one schema, and so of one server; those that were asked for the longest ago go first."""
+    """Those of one schema, and so of one server. Its time is counted in questions."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[Key, _Answer] = OrderedDict()
+        self._kept: OrderedDict[Key, _Answer] = OrderedDict()  # what was asked the longest ago is first
+        self._asked: OrderedDict[int, int] = OrderedDict()  # when other questions were asked, by the keys' hashes
         self._bytes = 0
+        self._now = 0
         self._plans = itertools.count()
 
     def __len__(self) -> int:
@@ -103,31 +113,56 @@ class KeptAnswers:
             return execute
         plan = next(self._plans)  # no other ever has it
 
-        async def execute_once(run: Run) -> bytes | None:
+        def execute_once(run: Run) -> Awaitable[bytes | None]:
             caller = _user(run)
             key = None if caller is None else _key(plan, run, caller)
-            if caller is None or key is None:
-                return await execute(run)
-            return await self._answered(key, await _head(run, caller), run, execute)
+            if caller is None or key is None or not self._is_wanted(key):
+                return execute(run)
+            return self._answered(key, caller, run, execute)
 
         return execute_once
 
-    async def _answered(self, key: Key, head: StreamCursor | None, run: Run, execute: Execute) -> bytes | None:
+    def _is_wanted(self, key: Key) -> bool:
+        """Whether the answer is kept, or is to be."""
+        self._now += 1
+        kept = self._kept.get(key)
+        if kept is not None:
+            kept.asked_at = self._now
+            self._kept.move_to_end(key)
+            return True
+        question = hash(key)
+        before = self._asked.pop(question, None)
+        if before is not None and (self._has_room() or before > self._oldest().asked_at):
+            return True
+        self._asked[question] = self._now
+        if len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
+        return False
+
+    def _has_room(self) -> bool:
+        return self._bytes <= self._most_bytes - self._most_bytes // LARGEST_PART
+
+    def _oldest(self) -> _Answer:
+        return next(iter(self._kept.values()))
+
+    async def _answered(self, key: Key, caller: Caller, run: Run, execute: Execute) -> bytes | None:
+        head = await _head(run, caller)
         kept = self._kept.get(key)
         if kept is not None and kept.head == head:
-            self._kept.move_to_end(key)
+            kept.was_found = True
             return kept.content
+        self._drop(key)
         content = await execute(run)
-        if content is not None and head is not None and not run.context.marks:
+        if content is not None and head is not None and not run.context.marks and (kept is None or kept.was_found):
             self._keep(key, head, content)
         return content
 
     def _keep(self, key: Key, head: StreamCursor, content: bytes) -> None:
         size = ENTRY_BYTES + len(content) + sum(len(part) for part in key if isinstance(part, bytes))
-        self._drop(key)
         if size * LARGEST_PART > self._most_bytes:
             return
-        self._kept[key] = _Answer(head, content, size)
+        self._drop(key)  # another one may have been as fast
+        self._kept[key] = _Answer(head, content, size, self._now)
         self._bytes += size
         while self._bytes > self._most_bytes:
             self._drop(next(iter(self._kept)))

@@ -5,7 +5,7 @@ It must not know a type of the API, but for the names of the root fields that it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +29,7 @@ from graphql.execution.collect_fields import FieldDetails, FragmentDetails
 from graphql.execution.values import VariableValues
 
 from schema.asked import Asked
+from schema.documents import stepping_aside
 from schema.planned import answers, calls, inputs, rows
 from schema.planned.answers import Answer
 from schema.planned.calls import Run
@@ -64,16 +65,16 @@ class Operation:
         self._read = inputs.variables(schema, node)
         self._plans: dict[tuple[bool, ...], Execute | None] = {}
 
-    async def __call__(self, asked: Asked, context: Any) -> bytes | None:
+    def __call__(self, asked: Asked, context: Any) -> Awaitable[bytes | None]:
         try:
             values = self._read(asked.variables or {})
             going = tuple([_decided(values[name]) for name in self._conditions])
         except Exception:  # the ordinary path says what is wrong with the variables
-            return None
+            return stepping_aside()
         if going not in self._plans:
             self._plans[going] = self._compiled(dict(zip(self._conditions, going, strict=True)))
         plan = self._plans[going]
-        return None if plan is None else await plan(Run(context, values, given=asked.variables))
+        return stepping_aside() if plan is None else plan(Run(context, values, None, asked.variables))
 
     def _compiled(self, conditions: Mapping[str, bool]) -> Execute | None:
         fragments = {
@@ -93,8 +94,11 @@ class Operation:
         fields = [(key, _root(selection, root, details)) for key, details in selection.root(root).items()]
 
         async def execute(run: Run) -> bytes | None:
+            data = {}
             try:
-                return _written({key: await answer(None, run) for key, answer in fields})
+                for key, answer in fields:
+                    data[key] = await answer(None, run)
+                return _written(data)
             except Exception:  # nothing was changed: the ordinary path says what is wrong
                 run.context.not_shown()
                 return None

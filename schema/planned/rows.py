@@ -37,12 +37,12 @@ def of_root(selection: Selection, root: GraphQLObjectType, details: Group) -> An
     name = _name(details)
     call, type_ = calls.of(root.fields[name], details), _type(root, details)
     if name in ONE:
-        return _one(call, _parts(selection, type_, details, ONE[name]), ONE[name])
+        return _one(call, _parts(selection, type_, details, ONE[name]))
     return _page(call, _Page(selection, type_, details, PAGES[name]))
 
 
-def _one(call: calls.Call, parts: Sequence[Part], fields: Fields) -> Answer:
-    selected = Selected(_columns(parts, fields), as_text=True)
+def _one(call: calls.Call, parts: Sequence[Part]) -> Answer:
+    selected = Selected(_columns(parts), as_text=True)
     read = _reader(parts, selected)
 
     async def answered(value: Any, run: Run) -> Any:
@@ -71,7 +71,7 @@ class _Page:
         """Raises Unknown."""
         self._selection = selection
         self._fields = fields
-        self._columns = fields.besides
+        self._columns: frozenset[str] = frozenset()
         self._about: set[str] = set()  # what of a page is asked beside its rows
         self.parts = [(key, *self._part(type_, group)) for key, group in selection.fields(type_, details).items()]
 
@@ -104,7 +104,7 @@ class _Page:
 
     def _rows(self, type_: GraphQLObjectType, details: Group) -> Make:
         parts = _parts(self._selection, type_, details, self._fields)
-        self._columns |= _columns(parts, self._fields)
+        self._columns |= _columns(parts)
         return lambda selected: _reader(parts, selected)
 
     def _edges(self, type_: GraphQLObjectType, details: Group) -> Make:
@@ -164,8 +164,8 @@ def _part(type_: GraphQLObjectType, name: str, fields: Fields) -> Made | str:
     return made
 
 
-def _columns(parts: Sequence[Part], fields: Fields) -> frozenset[str]:
-    return fields.besides.union(*(made.columns for _, made in parts if isinstance(made, Made)))
+def _columns(parts: Sequence[Part]) -> frozenset[str]:
+    return frozenset().union(*(made.columns for _, made in parts if isinstance(made, Made)))
 
 
 def _reader(parts: Sequence[Part], selected: Selected) -> Read:

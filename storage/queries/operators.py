@@ -94,6 +94,11 @@ class Question:
     def is_empty(self) -> bool:
         return not (self.filter or self.filter_or or self.keyword)
 
+    @property
+    def is_keyword(self) -> bool:
+        """Whether it asks for nothing but a keyword's words."""
+        return not (self.filter or self.filter_or)
+
 
 EVERYTHING = Question()
 
@@ -117,6 +122,14 @@ def condition(fields: Fields, wanted: Filter, *, now: datetime) -> ColumnElement
     return _MEANINGS[Operator(wanted.operator)](asked, wanted.value, now)
 
 
+def words(keyword: str | None) -> list[str]:
+    """The texts of which a keyword asks that one is there. Raises Unaskable."""
+    found = _storable(keyword or "", "keyword").split()
+    if len(keyword or "") > MAX_SOUGHT_CHARACTERS:
+        raise Unaskable(f"A keyword has {MAX_SOUGHT_CHARACTERS} characters at most.", field="keyword")
+    return found
+
+
 def _each(fields: Fields, wanted: Iterable[Filter], place: str, now: datetime) -> list[ColumnElement[bool]]:
     found = []
     for at, each in _placed(wanted, place):
@@ -129,10 +142,8 @@ def _each(fields: Fields, wanted: Iterable[Filter], place: str, now: datetime) -
 
 def _keyword(fields: Fields, keyword: str | None) -> list[ColumnElement[bool]]:
     """One of the keyword's words is in one of the texts that keywords are looked for in."""
-    words = _storable(keyword or "", "keyword").split()
-    if len(keyword or "") > MAX_SOUGHT_CHARACTERS:
-        raise Unaskable(f"A keyword has {MAX_SOUGHT_CHARACTERS} characters at most.", field="keyword")
-    return [or_(*(_contains(fields.resolve(key), words) for key in fields.keyword))] if words else []
+    sought = words(keyword)
+    return [or_(*(_contains(fields.resolve(key), sought) for key in fields.keyword))] if sought else []
 
 
 def _check_size(question: Question) -> None:

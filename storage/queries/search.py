@@ -3,27 +3,31 @@
 It narrows only, so answers are the same without it: the conditions of `storage.queries.operators` still hold of every
 row. A list begins to be read without it, row by row in its order: where that ends soon, because its rows do or because
 the page is full, the index is never asked. It is asked for the rest, and what it leads to is read instead.
+
+It knows the index and when it helps; the statements that read notifications are `storage.notifications`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy import Boolean, ColumnElement, Select, and_, case, func, literal, null, or_, text
+from sqlalchemy import Boolean, ColumnElement, func, or_, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from storage import selected
 from storage.columns import Text
-from storage.models import Content, Notification
-from storage.queries import fields, folding, search_index, search_texts
+from storage.engine import FOR_MANY_ROWS
+from storage.kept import Kind
+from storage.paging import Bounds
+from storage.queries import fields, folding, operators, search_index, search_texts
 from storage.queries.operators import Filter, Operator, Question
-from storage.queries.search_index import SEARCHED, Alternatives, Listing
-from storage.scope import Scope
+from storage.queries.search_index import SEARCHED, Alternatives, Asker
 
 FIRST_ROWS = 250  # of a list that are read in any case: well below a millisecond
 NEXT_ROWS = 5_000  # and of one that had something among those, but no whole page
@@ -32,88 +36,109 @@ FREQUENT = 20_000  # contents, which PostgreSQL's index takes some milliseconds 
 MAX_ALTERNATIVES = 32  # of one condition that the index is asked for
 MAX_CONDITIONS = 4
 
-# What contains a text, or who has many rows, PostgreSQL does not foresee well: it would read through a table, or make
-# room to remember many rows of which few are read.
-_BY_INDEX = text("SELECT set_config('enable_seqscan', 'off', true), set_config('enable_memoize', 'off', true)")
-
 _SEARCHED = {(asked.field.name, asked.path) for asked in map(fields.NOTIFICATION.resolve, fields.NOTIFICATION.keyword)}
+
+# What is searched of a content, without its domain's mark. A word, which has no line break, is in there if, and only
+# if, it is in one of the fields.
+_TEXTS: ColumnElement[str] = func.substr(SEARCHED, search_texts.BEGINNING + 1, type_=Text())
+
+
+class InSession:
+    """A session, whose statements are built each time, and all see one snapshot."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self.is_sqlite = session.get_bind().dialect.name == "sqlite"
+
+    async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]:
+        return await selected.fetch(self._session, kind.build(fixed, *given), kind.row)
 
 
 @dataclass(frozen=True)
-class Walk:
-    """How a list is read without the index."""
+class Walked:
+    """The beginning of a list, as far as it was read."""
 
-    within: Sequence[ColumnElement[bool]]  # what leads to its rows
-    asked: Sequence[ColumnElement[bool]]  # what is asked of each of them
-    order: Sequence[ColumnElement[Any]]  # in which an index has them
-    wanted: int | None = None  # the first of those that are found; None: all
+    rows: list[Any]  # those of them that are found
+    is_all: bool  # there are no more in the list
 
 
-def conditions(question: Question) -> list[ColumnElement[bool]]:
-    """What holds of all contents that the question finds, and costs far less to check than what it asks.
+@dataclass(frozen=True)
+class Texts:
+    """What is asked of contents' texts, folded."""
 
-    The question has to be one that can be asked.
+    words: Alternatives  # a keyword's: of these, one has to be there, and nothing else is asked by them
+    sought: Sequence[Alternatives]  # of each of these as well, but in which field, other conditions say
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Those that are a matter of `searched`, which is far less to check than fields are."""
+        asked = (one for one in (*self.sought, self.words) if one)
+        return [or_(*(_has(_TEXTS, search_index.bound(each)) for each in one)) for one in asked]
+
+    @property
+    def indexed(self) -> list[Alternatives]:
+        """Those of them that an index can be asked for."""
+        asked = [one for one in (*self.sought, self.words) if 0 < len(one) <= MAX_ALTERNATIVES]
+        return [one for one in asked if all(map(search_texts.trigrams, one))][:MAX_CONDITIONS]
+
+
+def texts(question: Question) -> Texts:
+    """Those of which one has to be in contents that are asked for, for conditions that are a matter of texts.
+
+    Raises Unaskable for a keyword; filters have to be ones that can be asked.
     """
-    return [or_(*(_has(SEARCHED, literal(folding.fold(each), Text())) for each in one)) for one in _sought(question)]
-
-
-async def candidates(session: AsyncSession, question: Question, scope: Scope, walk: Walk) -> list[int] | None:
-    """The contents among which all is that the question asks for; None where the walk is as good.
-
-    The question has to be one that can be asked.
-    """
-    sought = [each for each in _sought(question) if all(map(search_texts.trigrams, each))]
-    if not sought:
-        return None
-    index = search_index.listed(session, sought, scope.domain_id, limit=MANY_FOUND + 1)
-    if session.get_bind().dialect.name == "sqlite":
-        return await _candidates(session, index, walk)
-    if await search_index.expected(session, sought, scope.domain_id) > FREQUENT:
-        return None
-    await session.exec(_BY_INDEX)  # type: ignore[call-overload]
-    found = await _candidates(session, index, walk)
-    if walk.wanted is None:
-        await session.exec(text("SET LOCAL enable_seqscan TO DEFAULT"))  # type: ignore[call-overload]
-    return found
-
-
-async def _candidates(session: AsyncSession, index: Listing, walk: Walk) -> list[int] | None:
-    for rows, enough in ((FIRST_ROWS, 1), (NEXT_ROWS, walk.wanted)):
-        [(there, found, listed)] = await session.exec(_beginning(walk, rows, enough, index))  # type: ignore[call-overload]
-        if there < rows or (walk.wanted is not None and found >= walk.wanted):
-            return None
-        if listed is not None:
-            contents = search_index.read(listed)
-            return contents if len(contents) <= MANY_FOUND else None
-    raise AssertionError("unreachable")
-
-
-def _beginning(walk: Walk, rows: int, enough: int | None, index: Listing) -> Select[Any]:
-    """Of the walk's first rows how many there are, and how many are found; if not enough, what the index lists."""
-    first = (
-        sqlalchemy.select(case((and_(*walk.asked), 1), else_=0).label("is_found"))
-        .select_from(Notification)
-        .join(Content)
-        .where(*walk.within)
-        .order_by(*walk.order)
-        .limit(rows)
-        .subquery()
-    )
-    there, found = func.count(), func.count().filter(first.c.is_found == 1)
-    is_asked = there == rows if walk.wanted is None else and_(there == rows, found < enough)
-    return sqlalchemy.select(there, found, case((is_asked, index), else_=null())).select_from(first)
-
-
-def _sought(question: Question) -> list[Alternatives]:
-    """Texts of which one has to be in contents that are asked for, for conditions that are a matter of a few texts."""
     every = [_alternatives(each) for each in question.filter]
     either = [_alternatives(each) for each in question.filter_or]
-    words = (question.keyword or "").split()
-    conditions = [*every, [text for one in either for text in one] if all(either) else [], words]
-    return [each for each in conditions if 0 < len(each) <= MAX_ALTERNATIVES][:MAX_CONDITIONS]
+    sought = [*every, [text for one in either for text in one] if all(either) else []]
+    few = [one for one in sought if 0 < len(one) <= MAX_ALTERNATIVES][:MAX_CONDITIONS]
+    return Texts(_folded(operators.words(question.keyword)), tuple(map(_folded, few)))
 
 
-def _alternatives(wanted: Filter) -> Alternatives:
+def _folded(texts: Sequence[str]) -> Alternatives:
+    return tuple(map(folding.fold, texts))
+
+
+async def beginning(walk: Callable[[int], Awaitable[Walked]], bounds: Bounds) -> list[Any] | None:
+    """The rows of a page, and one more, where the first ones of its list are enough to find them.
+
+    `walk` reads so many of the list, from its beginning on, and finds those up to the page's end.
+    """
+    wanted = bounds.offset + bounds.limit + 1
+    for rows in (FIRST_ROWS, NEXT_ROWS):
+        walked = await walk(rows)
+        if walked.is_all or len(walked.rows) >= wanted:
+            return walked.rows[bounds.offset : wanted]
+        if not walked.rows:
+            break
+    return None
+
+
+async def contents(asker: Asker, texts: Texts, domain_id: str | None) -> str | None:
+    """The contents among which all is that is sought, as a JSON list; None where the index is of no use."""
+    if not texts.indexed:
+        return None
+    if not asker.is_sqlite and await search_index.expected(asker, texts.indexed, domain_id) > FREQUENT:
+        return None
+    found = await search_index.listed(asker, texts.indexed, domain_id, limit=MANY_FOUND + 1)
+    return found.contents if found.number <= MANY_FOUND else None
+
+
+@asynccontextmanager
+async def by_index(session: AsyncSession, texts: Texts) -> AsyncIterator[None]:
+    """Meanwhile, PostgreSQL reads few rows."""
+    is_set = session.get_bind().dialect.name == "postgresql" and bool(texts.indexed)
+    if is_set:
+        await _set(session, "off")
+    yield
+    if is_set:
+        await _set(session, "on")
+
+
+async def _set(session: AsyncSession, value: str) -> None:
+    settings = ", ".join(f"set_config('{name}', '{value}', true)" for name in FOR_MANY_ROWS)
+    await session.exec(text(f"SELECT {settings}"))  # type: ignore[call-overload]
+
+
+def _alternatives(wanted: Filter) -> list[str]:
     """The texts of which a content has to have one to be found by a filter; none where that is no matter of texts."""
     asked = fields.NOTIFICATION.resolve(wanted.key)
     if (asked.field.name, asked.path) not in _SEARCHED:

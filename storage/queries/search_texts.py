@@ -14,6 +14,7 @@ from typing import Any
 from storage.queries import folding
 
 TRIGRAM = 3  # characters
+BEGINNING = TRIGRAM + 1  # of what is searched: the mark, and a line break
 FIELDS = ("title", "description")  # of a message
 MAX_MARKS = 1_024  # kept, of domains
 PRIVATE_USE = range(0xF0000, 0xFFFFE)  # characters that stand for nothing

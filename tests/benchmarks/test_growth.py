@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from benchmarks import growth, history, shape
 from benchmarks.growth import OPERATIONS, Place
 from benchmarks.shape import Shape
 from resolvers import cursors, inboxes, streams
+from storage import ids
 from storage.engine import Database
 from storage.queries import search_texts
 
@@ -114,6 +116,10 @@ CONSTANT = {"kind", "created_by", "resource_type", "plugin_id", "protocol_id", "
 }
 
 
+AROUND = 1 << ids.BITS - ids.DRAWN_BITS  # ticks, until they come round
+NEAR = 2_000  # ticks: a second or two
+
+
 async def _all(database: Database, statement: str) -> list[dict[str, Any]]:
     return await database.run_sync(
         lambda connection: [dict(row) for row in connection.execute(text(statement)).mappings()]
@@ -135,6 +141,19 @@ async def _decisions(database: Database, when: str) -> dict[str, object]:
     """Of each project, what was decided on its channels."""
     records = f"SELECT project_id, decisions FROM notification WHERE user_id IS NULL AND created_at {when}"
     return {row["project_id"]: row["decisions"] for row in await _all(database, records)}
+
+
+async def _distances(database: Database, when: str) -> set[int]:
+    """How many ticks lie between the moments of notifications and those that their ids begin with."""
+    rows = await _all(database, ROWS["notification"].format(when))
+    return {_distance(row["notification_id"], row["created_at"]) for row in rows}
+
+
+def _distance(notification_id: str, created_at: datetime | str) -> int:
+    moment = datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at
+    tick = int(moment.timestamp() * history.SECOND) >> ids.TICK_BITS
+    number = int(notification_id[-ids.DIGITS :], 16)
+    return ((number >> ids.DRAWN_BITS) - tick) % AROUND
 
 
 @pytest.fixture
@@ -176,6 +195,7 @@ async def test_what_the_server_adds_to_a_history_looks_like_the_rest_of_it(small
     added = await _forms(database, ADDED)
 
     assert {table: unread[table] | added[table] for table in ROWS} == made
+    assert max(await _distances(database, MADE) | await _distances(database, ADDED)) < NEAR
     assert (await _decisions(database, ADDED)).items() <= decided.items()
 
 

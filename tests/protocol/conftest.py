@@ -61,6 +61,7 @@ class Context:
     via: http.Via
     expires_at: datetime | None
     seen: Seen
+    marks = True
 
     @property
     def user(self) -> User | None:

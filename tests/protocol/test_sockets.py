@@ -114,6 +114,16 @@ def test_an_operation_that_is_refused_takes_no_room() -> None:
         _eventually(lambda: bool(_hello(client) == HELLO))
 
 
+def test_an_operation_that_is_completed_before_it_began_takes_no_room() -> None:
+    limits = Limits(subscriptions=1, subscriptions_per_user=1)
+    with serve(limits) as server, server.socket() as client, server.socket() as other:
+        for _ in range(3):
+            client.subscribe(ENDLESS)
+            client.send({"type": "complete", "id": "1"})
+
+        _eventually(lambda: bool(_hello(other) == HELLO))
+
+
 # The dead and the slow
 
 

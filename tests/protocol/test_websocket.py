@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from schema import limits, websocket
+from schema import limits, messages, websocket
 from tests.protocol.conftest import AUTHORIZATION, SECRET, Client, Served, serve
 
 INIT = {"type": "connection_init", "payload": {"Authorization": AUTHORIZATION}}
@@ -263,7 +263,7 @@ def test_a_message_may_be_large(server: Served) -> None:
 
 
 def test_a_reason_is_cut_to_what_a_close_frame_holds(server: Served) -> None:
-    id = "ü" * websocket.MAX_ID_CHARACTERS
+    id = "ü" * messages.MAX_ID_CHARACTERS
     with server.socket() as client:
         for _ in range(2):
             client.subscribe("subscription { endless }", id)

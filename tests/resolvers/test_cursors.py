@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -52,6 +53,26 @@ def test_a_list_cursor_comes_back_and_is_no_stream_cursor(clock: Clock) -> None:
     assert cursors.list_position(cursor, NEWEST_FIRST, field="after") == (clock.now, "notification-1")
     with pytest.raises(InvalidArgument):
         cursors.stream_position(cursor, field="after")
+
+
+@given(st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)))
+def test_a_rows_cursor_is_the_same_however_the_row_was_read(moment: datetime) -> None:
+    instant = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    spelled = instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")  # as storage reads it as text
+    of_values, of_text = (SimpleNamespace(notification_id="n", created_at=each) for each in (instant, spelled))
+
+    cursor = cursors.for_row(of_values, NEWEST_FIRST)
+
+    assert cursors.for_row(of_text, NEWEST_FIRST) == cursor
+    assert cursors.list_position(cursor, NEWEST_FIRST, field="after") == (instant, "n")
+
+
+def test_a_list_cursor_that_spells_its_instant_with_an_offset_is_still_one() -> None:
+    """As they once were: a client may hold one."""
+    cursor = cursors._encode([cursors.LIST, "-CREATED_AT,-ID", ["2026-01-31T17:12:40.990000+00:00"], "n"])
+
+    instant = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
+    assert cursors.list_position(cursor, NEWEST_FIRST, field="after") == (instant, "n")
 
 
 def test_a_position_is_judged_against_its_inbox() -> None:

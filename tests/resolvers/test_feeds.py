@@ -361,7 +361,7 @@ async def test_a_cursor_that_a_projects_log_does_not_reach_back_to_has_expired(s
 def _ahead(cursor: str, project_id: str | None) -> str:
     if project_id is None:
         return cursors.for_feed(replace(cursors.feed_position(cursor, field="after"), number=LAST))
-    return cursors.for_stream(replace(cursors.stream_position(cursor, field="after"), seq=1_000))
+    return cursors.for_stream(cursors.stream_position(cursor, field="after")._replace(seq=1_000))
 
 
 async def _renew(session: AsyncSession) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import pytest
-from sqlmodel import func, select
+from sqlmodel import col, func, select
 
 from resolvers import inboxes, notifications, pushes
 from resolvers.access import Caller
@@ -15,10 +15,9 @@ from resolvers.errors import CursorExpired, InvalidArgument, NotFound, Permissio
 from resolvers.inboxes import InboxState
 from resolvers.paging import Window
 from resolvers.pushes import Push
-from storage import changes
 from storage import inboxes as inbox_rows
 from storage.models import Change, ChangeKind, Content, Inbox, Notification
-from storage.notifications import Filter
+from storage.notification_lists import Filter
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, BOB, SERVICE, SYSTEM
 from tests.resolvers.said import inside, log_protocol, say, say_to_project
@@ -34,7 +33,8 @@ async def _log(server: Server, user_id: str = "alice") -> list[Change]:
     async with server.database.read() as session:
         inbox = await inbox_rows.find(session, inbox_rows.of_user("home", user_id))
         assert inbox is not None
-        return list(await changes.after(session, inbox.inbox_id, 0, limit=1000))
+        log = select(Change).where(col(Change.inbox_id) == inbox.inbox_id).order_by(col(Change.seq))
+        return list(await session.exec(log))
 
 
 async def _said(server: Server, count: int, user_id: str = "alice") -> list[str]:

@@ -15,7 +15,7 @@ from resolvers.access import Caller
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, Unavailable
-from resolvers.events import Event, EventKind
+from resolvers.events import Batch, Event, EventKind
 from resolvers.streams import StreamFilter
 from storage.errors import DatabaseUnavailable
 from tests.resolvers.callers import ADMIN, ALICE, BOB, SERVICE
@@ -26,7 +26,7 @@ OTHER_SERVICE = replace(SERVICE, user_id="batch")
 
 
 class Screen:
-    """What one stream was told, and, once it takes no more at once, what it was given instead."""
+    """What one stream was told, and what it was given: whatever it took not at once, and how its inbox stood."""
 
     def __init__(self) -> None:
         self.told: list[Event] = []
@@ -36,7 +36,7 @@ class Screen:
 
     def tell(self, event: Event) -> bool:
         if self.takes:
-            self.told.append(event)
+            (self.given if event.kind is EventKind.SYNCED else self.told).append(event)
             self.come.set()
         return self.takes
 
@@ -216,6 +216,39 @@ async def test_who_is_further_behind_than_is_kept_reads_the_log(
         assert [event.notification.notification_id for event in events if event.notification] == said
 
 
+async def test_who_is_a_moment_behind_is_given_what_is_kept_and_reads_nothing(
+    server: Server, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await say(server)
+    slow = streams.changed(server, ALICE, after=None, wanted=StreamFilter())
+    async with aclosing(slow), _inbox(server) as screen:
+        assert (await anext(slow)).kind is EventKind.SYNCED
+        said = [(await say(server)).notification_id for _ in range(12)]
+        await screen.until(lambda: screen.ids == said)
+        monkeypatch.setattr(inbox_log, "read", None)  # nobody calls it
+
+        async with asyncio.timeout(DEADLINE_S):
+            events = [await anext(slow) for _ in said]
+    assert events == screen.told
+    assert sum(reads) <= len(said)
+
+
+async def test_nothing_is_kept_where_nobody_is_behind(server: Server) -> None:
+    await say(server)
+    async with _inbox(server) as one, _inbox(server) as other:
+        said = [(await say(server)).notification_id for _ in range(3)]
+        for screen in (one, other):
+            await screen.until(lambda screen=screen: screen.ids == said)  # type: ignore[misc]
+        await asyncio.sleep(0)
+        [log] = server.logs._logs.values()
+
+        assert log._events == []
+        assert log.recent(screen.told[0].position) is None
+        last = log.recent(screen.told[-1].position)
+        assert last is not None
+        assert (last.position, last.events, last.is_last) == (screen.told[-1].position, [], True)
+
+
 async def test_what_is_kept_for_those_who_are_behind_is_bounded_however_many_logs_there_are(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +258,9 @@ async def test_what_is_kept_for_those_who_are_behind_is_bounded_however_many_log
     await say_to_project(server)
     async with AsyncExitStack() as stack:
         screens = [await stack.enter_async_context(_inbox(server, user)) for user in users]
+        for user in users:
+            behind = streams.changed(server, user, after=None, wanted=StreamFilter())
+            assert (await anext(await stack.enter_async_context(aclosing(behind)))).kind is EventKind.SYNCED
         for times in range(1, 6):
             await say_to_project(server)
             for screen in screens:
@@ -232,7 +268,7 @@ async def test_what_is_kept_for_those_who_are_behind_is_bounded_however_many_log
             await asyncio.sleep(0)
         kept = [len(log._events) for log in server.logs._logs.values()]
 
-        assert sum(kept) <= 5
+        assert 0 < sum(kept) <= 5
     assert server.logs._logs == {}
 
 
@@ -247,8 +283,41 @@ async def test_where_the_reader_fails_everybody_reads_alone(server: Server, monk
         for screen in (one, other):
             await screen.until(lambda screen=screen: len(screen.seqs) == 3)  # type: ignore[misc]
 
-            given = [event.notification.notification_id for event in screen.given if event.notification]
-            assert (screen.told, given) == ([], said)
+            assert screen.ids == said
+
+
+async def test_where_one_log_cannot_be_told_its_followers_read_alone_and_the_others_are_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_each, failed, told = inbox_log.read_each, 0, 0
+
+    async def failing_for_one(server: Server, positions: Sequence[StreamCursor], **options: Any) -> Any:
+        following = await read_each(server, positions, **options)
+
+        def follows(position: StreamCursor) -> Batch | None:
+            nonlocal failed, told
+            if position.inbox_id == broken.inbox_id:
+                failed += 1
+                raise ValueError("a row that cannot be read")
+            told += 1
+            return following(position)
+
+        return follows
+
+    monkeypatch.setattr(inbox_log, "read_each", failing_for_one)
+    await inside(server, "alice", "bob")
+    await say_to_project(server)
+    broken = await inbox_log.start(server, inboxes.own(ALICE), None)
+    async with _inbox(server, ALICE) as one, _inbox(server, ALICE) as same, _inbox(server, BOB) as other:
+        for count in range(1, 4):
+            await say_to_project(server)
+            for screen in (one, same, other):
+                await screen.until(lambda screen=screen, count=count: len(screen.told) == count)  # type: ignore[misc]
+
+    for screen in (one, same, other):
+        assert screen.seqs == [2, 3, 4]
+    assert (failed, told) == (3, 3)
+    assert one.told[0] is not same.told[0]  # each has read it for itself
 
 
 async def test_a_log_that_began_anew_resets_those_who_follow(server: Server) -> None:
@@ -257,7 +326,7 @@ async def test_a_log_that_began_anew_resets_those_who_follow(server: Server) -> 
         owner = inboxes.own(ALICE)
         [log] = server.logs._logs.values()
         assert log.position is not None
-        log.position = replace(log.position, generation=log.position.generation + 1)
+        log.position = log.position._replace(generation=log.position.generation + 1)
         await say(server)
         await screen.until(lambda: any(event.kind is EventKind.RESET for event in screen.given))
 
@@ -285,10 +354,10 @@ async def test_an_error_of_one_who_is_told_is_nobody_elses(server: Server) -> No
 
 
 async def test_followers_hear_that_the_server_stops(server: Server) -> None:
-    stream = streams.changed(server, BOB, after=None, wanted=StreamFilter(), tell=lambda _event: True)
-    assert (await anext(stream)).kind is EventKind.SYNCED
+    screen = Screen()
+    stream = streams.changed(server, BOB, after=None, wanted=StreamFilter(), tell=screen.tell)
     waiting = asyncio.ensure_future(anext(stream))
-    await asyncio.wait([waiting], timeout=0.05)
+    await screen.until(lambda: bool(screen.given))
 
     await server.hub.close()
 
@@ -307,7 +376,7 @@ async def test_a_created_stream_ends_where_its_log_began_anew(server: Server) ->
             await asyncio.wait([waiting], timeout=0.01)
     [log] = server.logs._logs.values()
     assert log.position is not None
-    log.position = replace(log.position, generation=log.position.generation + 1)
+    log.position = log.position._replace(generation=log.position.generation + 1)
     await say(server)
 
     with pytest.raises(CursorExpired):

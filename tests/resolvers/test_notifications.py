@@ -20,7 +20,9 @@ from resolvers.errors import (
 from resolvers.notifications import NotificationOrderField, OrderDirection
 from resolvers.once import Said
 from resolvers.paging import Window
+from storage import ids
 from storage.channels import Kind
+from storage.ids import Numbers
 from storage.models import (
     Content,
     Decision,
@@ -29,7 +31,8 @@ from storage.models import (
     NotificationLevel,
     NotificationType,
 )
-from storage.notifications import Filter, NotificationRow
+from storage.notification_lists import Filter
+from storage.notifications import NotificationRow
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, SERVICE, SYSTEM
 from tests.resolvers.conftest import Wakes
@@ -54,6 +57,18 @@ async def test_a_user_gets_one_row_as_it_was_said(server: Server, clock: Clock) 
     assert row.content.notification_type is NotificationType.INFO
     assert row.content.notification_level is NotificationLevel.LV2
     assert row.created_at == clock.now
+
+
+async def test_an_id_that_another_server_has_drawn_is_drawn_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for _ in range(2):  # servers that draw the same in the same tick
+        monkeypatch.setattr(ids, "_numbers", Numbers(lambda: 1 << ids.TICK_BITS, lambda _bits: 7))
+        said.append(await say(server, "alice"))
+
+    assert [each.notification_id for each in said] == ["notification-000000010007", "notification-000000010008"]
+    assert len(await _page(server, ALICE)) == 2
 
 
 async def test_counts_follow_what_is_said(server: Server) -> None:

@@ -28,7 +28,7 @@ from schema.execution import Schema
 from schema.http import GraphQLApp, Via
 from schema.planned import kept_answers
 from storage.engine import Database
-from storage.notifications import Filter
+from storage.notification_lists import Filter
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, BOB, SERVICE
 from tests.resolvers.said import inside, say, say_to_project
@@ -79,8 +79,9 @@ class Keeping:
         return answer
 
     async def is_kept(self, text: str, values: Mapping[str, Any] | None = None, **how: Any) -> bool:
-        """Whether the same question, asked again, is answered with nothing but the number of the inbox."""
+        """Whether the same question, asked again and again, is answered with nothing but the number of the inbox."""
         first = await self.ask(text, values, **how)
+        await self.ask(text, values, **how)
         with _reads(self.server.database) as kinds:
             again = await self.ask(text, values, **how)
         assert first is not None
@@ -194,7 +195,7 @@ async def test_after_every_change_a_kept_answer_is_the_one_that_is_given_anew(
         clock.advance(minutes=90 if name == "aged" else 1)
         before = [await keeping.ask(EVERYTHING, values) for values in VALUES]
         await change(maker)
-        for _ in range(2):
+        for _ in range(3):
             after = [await keeping.ask(EVERYTHING, values) for values in VALUES]
             anew = [await paths.planned(Context(server, ALICE, Via.POST), EVERYTHING, values) for values in VALUES]
             assert after == anew, name
@@ -208,6 +209,7 @@ async def test_a_change_between_the_number_and_the_rows_is_not_kept_as_what_was_
 ) -> None:
     """Such an answer is newer than the number that it is kept under, and that number is gone."""
     await say(server)
+    await keeping.ask(EVERYTHING, {"first": 20})
     mine = inboxes.mine
 
     async def then_changed(*given: Any) -> Any:
@@ -228,11 +230,14 @@ async def test_a_change_between_the_number_and_the_rows_is_not_kept_as_what_was_
 
 async def test_what_becomes_read_by_being_shown_is_marked_each_time(server: Server, keeping: Keeping) -> None:
     await say(server)
-    by_get = [await keeping.ask(hot.LIST, {"first": 20}, via=Via.GET) for _ in range(2)]
-    by_post = [await keeping.ask(hot.LIST, {"first": 20}) for _ in range(3)]
+    await keeping.ask(hot.LIST, {"first": 20})
+    for _ in range(2):
+        await say(server)
+        by_get = [await keeping.ask(hot.LIST, {"first": 20}, via=Via.GET) for _ in range(3)]
+        by_post = [await keeping.ask(hot.LIST, {"first": 20}) for _ in range(3)]
 
-    assert b'"isRead":false' in (by_get[0] or b"")
-    assert [b'"isRead":false' in (answer or b"") for answer in by_post] == [True, False, False]
+        assert [b'"isRead":false' in (answer or b"") for answer in by_get] == [True, True, True]
+        assert [b'"isRead":false' in (answer or b"") for answer in by_post] == [True, False, False]
     assert b'"unreadCount":0' in (await keeping.ask(hot.UNREAD) or b"")
 
 
@@ -331,17 +336,80 @@ async def test_no_more_is_kept_than_there_is_room_for(server: Server) -> None:
     keeping = Keeping(server, build(answers_kept_bytes=40_000))
     largest = 0
     for number in range(100):
-        assert await keeping.ask(text, {"unused": f"{number:04}"}) is not None
+        for _ in range(2):
+            assert await keeping.ask(text, {"unused": f"{number:04}"}) is not None
         largest = max(largest, _kept(keeping))
     assert 10 < largest < 40_000 / 1_000
     with _reads(server.database) as kinds:
         await keeping.ask(text, {"unused": "0099"})
         await keeping.ask(text, {"unused": "0000"})
-    assert kinds == ["inbox", "inbox", "notification"]
+    assert kinds == ["inbox", "notification"]
 
     small = Keeping(server, build(answers_kept_bytes=10_000))  # of which one answer may take a sixteenth
     assert not await small.is_kept(text)
     assert _kept(small) == 0
+
+
+@on_sqlite
+async def test_what_is_asked_once_costs_no_number(server: Server, keeping: Keeping) -> None:
+    await say(server)
+    with _reads(server.database) as kinds:
+        await keeping.ask(EVERYTHING, {"first": 20})
+    assert kinds == ["inbox", "notification", "inbox", "notification"]  # all of them the answer's own
+    assert _kept(keeping) == 0
+
+
+@on_sqlite
+async def test_an_answer_that_was_never_found_begins_anew_when_its_inbox_changes(
+    server: Server, keeping: Keeping
+) -> None:
+    text = hot.LIST.replace("first: $first", "first: $first, markRead: false")
+    kept = []
+    for _ in range(4):  # one that changes between any two questions
+        await say(server)
+        await keeping.ask(text, {"first": 20})
+        kept.append(_kept(keeping))
+    assert kept == [0, 1, 0, 0]
+
+    assert await keeping.is_kept(text, {"first": 20})
+    await say(server)
+    await keeping.ask(text, {"first": 20})
+    assert _kept(keeping) == 1
+
+
+@on_sqlite
+async def test_more_questions_in_turn_than_there_is_room_for_leave_what_is_kept(server: Server) -> None:
+    await say(server, message={"text": "x" * 1_000})
+    text = "{ notifications(markRead: false) { nodes { topic message } } }"
+    keeping = Keeping(server, build(answers_kept_bytes=40_000))
+    for _ in range(3):
+        with _reads(server.database) as kinds:
+            for number in range(60):
+                await keeping.ask(text, {"unused": f"{number:04}"})
+
+    found = 60 - kinds.count("notification")
+    assert found == _kept(keeping) > 15
+    assert len(kinds) == 60  # nor does the number cost anything where there is no room
+
+    for _ in range(2):  # what comes back sooner displaces what does not
+        await keeping.ask(text, {"unused": "new"})
+    assert await keeping.is_kept(text, {"unused": "new"})
+
+
+@on_sqlite
+async def test_no_more_questions_are_remembered_than_there_is_room_for(
+    server: Server, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_answers, "MAX_ASKED", 10)
+    text = "{ notifications(markRead: false) { nodes { topic } } }"
+    await say(server)
+    for number in range(11):
+        await keeping.ask(text, {"unused": number})
+
+    await keeping.ask(text, {"unused": 10})
+    assert _kept(keeping) == 1
+    await keeping.ask(text, {"unused": 0})  # which the eleventh has displaced
+    assert _kept(keeping) == 1
 
 
 @on_sqlite
@@ -355,7 +423,7 @@ async def test_by_get_it_has_the_same_etag_until_the_inbox_changes(
         async def get(etag: str = "") -> httpx.Response:
             return await client.get("/graphql", params={"query": EVERYTHING}, headers={"If-None-Match": etag})
 
-        answers = [await get() for _ in range(3)]
+        answers = [await get() for _ in range(4)]
         etag = answers[0].headers["etag"]
         assert {answer.headers["etag"] for answer in answers} == {etag}
         with _reads(server.database) as kinds:

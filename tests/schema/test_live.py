@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,7 +14,10 @@ from graphql.language import FragmentDefinitionNode, OperationDefinitionNode
 
 import schema
 from resolvers.access import Role
+from resolvers.cursors import BEGINNING
+from resolvers.events import Event, EventKind
 from schema import projection
+from schema.live import Encoder
 from schema.projection import Projection
 from tests.client import Client, Subscription
 from tests.server import ServerProcess
@@ -72,19 +74,19 @@ def test_what_is_shared_is_kept_no_longer_than_it_is_in_use() -> None:
 
 
 def test_an_event_is_encoded_once_for_each_selection() -> None:
-    made: list[object] = []
-    shared = Projection(lambda value: {"number": value})
+    made: list[Event] = []
 
-    def value_of(number: int) -> Callable[[], int]:
-        return lambda: made.append(number) or number  # type: ignore[func-returns-value]
+    def read(event: Event) -> dict[str, int]:
+        made.append(event)
+        return {"number": event.unread_count}
 
-    first, second = object(), object()
-    encoded = [
-        shared.encoded(event, value_of(number)) for event, number in [(first, 1), (first, 1), (second, 2), (second, 2)]
-    ]
+    encoder = Encoder(read)
+    first, second = (Event(EventKind.SYNCED, BEGINNING, number, 0) for number in (1, 2))
+
+    encoded = [encoder.encoded(event) for event in (first, first, second, second)]
 
     assert encoded == [b'{"data":{"number":1}}'] * 2 + [b'{"data":{"number":2}}'] * 2
-    assert made == [1, 2]
+    assert made == [first, second]
 
 
 async def _next(screen: Subscription) -> Any:

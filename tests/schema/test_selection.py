@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,8 @@ from resolvers import protocols, quotas
 from resolvers.access import Caller
 from resolvers.context import Server
 from schema import channel, notification, protocol, quota
+from schema.context import Context
+from schema.http import Via
 from schema.selection import Fields
 from storage.kept import Statements
 from storage.models import DayOfWeek, DeliveryState
@@ -24,6 +27,7 @@ from tests.resolvers import working
 from tests.resolvers.callers import ADMIN, ALICE
 from tests.resolvers.courier import GOOD_TOKEN
 from tests.resolvers.said import inside, log_protocol, of_user, outside, say, say_to_project
+from tests.schema import paths
 from tests.schema.asking import API, ask
 
 QUERY = cast(GraphQLObjectType, API._schema.query_type)
@@ -82,7 +86,6 @@ MADE_OF: Mapping[str, Mapping[str, set[str]]] = {
     "UserChannel": {"id": {"channel_id"}, "userChannelId": {"channel_id"}},
     "Quota": {"id": {"quota_id"}},
 }
-BESIDES = {"Notification": {"is_read", "notification_id", "user_id"}}  # what becomes read by it
 CURSOR_OF = {
     "Notification": {"created_at", "notification_id"},
     "Delivery": {"created_at", "delivery_id"},
@@ -156,8 +159,7 @@ def _selected(name: str) -> str:
 
 
 def _needed(type_name: str, field: str) -> set[str]:
-    made_of = MADE_OF.get(type_name, {}).get(field, {to_snake_case(field)})
-    return made_of | BESIDES.get(type_name, set())
+    return MADE_OF.get(type_name, {}).get(field, {to_snake_case(field)})
 
 
 async def _ids(server: Server, type_name: str) -> tuple[str, str]:
@@ -227,6 +229,26 @@ async def test_a_single_read_reads_the_columns_that_are_selected(filled: Server,
     assert _columns(text) == ["content.topic", *MARKED_BY]
 
 
+async def test_what_becomes_read_is_asked_only_where_something_does(filled: Server, asked: list[str]) -> None:
+    [mine, *_] = await _nodes(filled, ALICE, "notifications(markRead: false)", "notificationId")
+    asks = (
+        "query Q($mark: Boolean) { notifications(markRead: $mark) { nodes { topic } } }",
+        "query Q($mark: Boolean, $id: ID!) { notification(notificationId: $id, markRead: $mark) { topic } }",
+    )
+    cases: list[tuple[Caller, bool | None, list[str]]] = [
+        (ALICE, None, MARKED_BY),
+        (ALICE, True, MARKED_BY),
+        (ALICE, False, []),
+        (ADMIN, True, []),
+    ]
+    for text, (caller, mark, columns), answer in product(asks, cases, (paths.ordinary, paths.planned)):
+        assert paths.keep(text)
+        asked.clear()
+        values = {"mark": mark, "id": mine["notificationId"]}
+        assert await answer(Context(filled, caller, Via.POST), text, values)
+        assert _columns(asked[0]) == ["content.topic", *columns], (text, caller, mark, answer)
+
+
 async def test_what_lies_before_a_page_is_asked_only_where_it_is_selected(filled: Server, asked: list[str]) -> None:
     for name in LISTS:
         page = (await ask(filled, ADMIN, f"{{ {name}(first: 1) {{ pageInfo {{ endCursor }} }} }}"))[name]["pageInfo"]
@@ -275,7 +297,7 @@ async def test_every_list_reads_what_its_cursors_are_made_of_where_they_are_sele
         ):
             asked.clear()
             await ask(filled, ADMIN, f"{{ {name} {{ {selected} }} }}")
-            assert _read(asked[0]) == columns | BESIDES.get(type_name, set()), (name, selected)
+            assert _read(asked[0]) == columns, (name, selected)
 
 
 async def test_a_list_in_the_order_of_a_document_reads_it_for_the_cursors(filled: Server, asked: list[str]) -> None:

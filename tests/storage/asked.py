@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import notifications
+from storage import notification_lists
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notifications import CREATED_AT, ID, NotificationRow
+from storage.notification_lists import CREATED_AT, ID
+from storage.notifications import NotificationRow
 from storage.paging import Bounds
 from storage.queries.operators import Filter, Question
 from storage.scope import Scope
@@ -62,12 +63,22 @@ def question(
 
 
 async def find(database: Database, scope: Scope, asked: Question) -> list[int]:
-    """Which rows, by their numbers, a question finds. Their count has to be the same."""
-    wanted = notifications.Filter(question=asked)
+    """Which rows, by their numbers, a question finds. What is kept has to find the same."""
+    numbers = await find_in_session(database, scope, asked)
+    if asked.is_keyword:
+        wanted, bounds = notification_lists.Filter(question=asked), Bounds(limit=1_000)
+        page = await notification_lists.page_kept(database, scope, wanted, (CREATED_AT, ID), bounds)
+        assert sorted(map(number, page.rows)) == numbers
+    return numbers
+
+
+async def find_in_session(database: Database, scope: Scope, asked: Question) -> list[int]:
+    """Their count has to be the same."""
+    wanted = notification_lists.Filter(question=asked)
     async with database.read() as session:
-        page = await notifications.page(session, scope, wanted, (CREATED_AT, ID), Bounds(limit=1_000))
-        assert await notifications.count(session, scope, wanted) == len(page.rows)
-    return sorted(number(row) for row in page.rows)
+        page = await notification_lists.page(session, scope, wanted, (CREATED_AT, ID), Bounds(limit=1_000))
+        assert await notification_lists.count(session, scope, wanted) == len(page.rows)
+    return sorted(map(number, page.rows))
 
 
 def number(row: Notification | NotificationRow) -> int:

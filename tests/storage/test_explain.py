@@ -7,7 +7,7 @@ had: on SQLite as a server's database is, without statistics, and with them; on 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from storage import (
     idempotency,
     inboxes,
     lines,
+    notification_lists,
     notifications,
     protocols,
     queue,
@@ -68,7 +69,7 @@ from storage.models import (
     ResourceState,
     Revocation,
 )
-from storage.notifications import CREATED_AT, ID
+from storage.notification_lists import CREATED_AT, ID
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
 from storage.queries import search
@@ -110,7 +111,7 @@ class Case:
 
 
 def _list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Call:
-    return lambda session: notifications.page(session, scope, notifications.Filter(**wanted), ORDER, bounds)
+    return lambda session: notification_lists.page(session, scope, notification_lists.Filter(**wanted), ORDER, bounds)
 
 
 def _deliveries(scope: Scope = DOMAIN, **wanted: Any) -> Call:
@@ -160,15 +161,8 @@ async def _fan_out(session: AsyncSession) -> None:
     await fanouts.finish(session, fanout)
 
 
-async def _read_changes(session: AsyncSession) -> None:
-    found = await changes.after(session, 2, 1, limit=100)
-    assert found
-    await changes.notifications_of(session, found, USER)
-    await changes.existing_of(session, found)
-
-
 FEW = "a handful that one key found"
-FOUND = "what the index of texts led to, which is bounded"
+FOUND = "the first rows of a list, or what the index of texts led to, both of which are bounded"
 
 CASES: dict[str, Case] = {
     "list of a user": Case(_list(USER)),
@@ -195,7 +189,7 @@ CASES: dict[str, Case] = {
     "contain of a title": Case(
         _list(DOMAIN, question=Question([Filter("message.title", "contain", "word1234")])), sorts=FOUND
     ),
-    "search of what is everywhere": Case(_list(DOMAIN, question=Question(keyword="said"))),
+    "search of what is everywhere": Case(_list(DOMAIN, question=Question(keyword="said")), sorts=FOUND),
     "search, next page": Case(_list(DOMAIN, NEXT, question=Question(keyword="word1234")), sorts=FOUND),
     "search, backwards": Case(_list(DOMAIN, BACK, question=Question(keyword="word1234")), sorts=FOUND),
     "search of a project": Case(_list(DOMAIN, project_id="p1", question=Question(keyword="word1234")), sorts=FOUND),
@@ -204,8 +198,8 @@ CASES: dict[str, Case] = {
         _list(DOMAIN, parent_notification_id="notification-1", question=Question(keyword="word110")), sorts=FOUND
     ),
     "count of a search": Case(
-        lambda session: notifications.count(
-            session, DOMAIN, notifications.Filter(question=Question(keyword="word1234"))
+        lambda session: notification_lists.count(
+            session, DOMAIN, notification_lists.Filter(question=Question(keyword="word1234"))
         ),
     ),
     "statistics of a search": Case(
@@ -223,12 +217,21 @@ CASES: dict[str, Case] = {
     "known users": Case(lambda session: inboxes.known_users(session, "d1", limit=100)),
     "count of known users": Case(lambda session: inboxes.count_users(session, "d1")),
     "lock of inboxes": Case(lambda session: inboxes.lock(session, [1, 2, 3]), sorts=FEW),
-    "changes of an inbox": Case(_read_changes),
+    "which notifications there still are": Case(
+        lambda session: changes.existing_of(session, ["notification-1", "notification-9"])
+    ),
     "inboxes of notifications": Case(lambda session: notifications.inbox_ids(session, ["notification-1"], DOMAIN)),
     "mark as read": Case(
         lambda session: notifications.set_read(session, ["notification-1"], DOMAIN, is_read=True, now=NOW)
     ),
-    "mark all as read": Case(lambda session: notifications.set_all_read(session, 2, up_to=100, now=NOW)),
+    "mark all as read": Case(
+        lambda session: notifications.set_all_read(
+            session,
+            Inbox(inbox_id=2, domain_id="d0", kind=InboxKind.USER, owner_id="u1", generation=1),
+            up_to=100,
+            now=NOW,
+        )
+    ),
     "count of what is unseen": Case(lambda session: notifications.count_after(session, 2, 5)),
     "delete notifications": Case(lambda session: notifications.remove(session, ["notification-9"], DOMAIN)),
     "delete all of an inbox": Case(lambda session: notifications.remove_all(session, 5, up_to=1)),
@@ -590,8 +593,23 @@ async def test_every_hot_statement_is_answered_from_an_index(filled: Database, m
     assert faults == {}
 
 
+async def test_marking_all_as_read_looks_at_what_is_unread_alone(filled: Database) -> None:
+    async def explain(session: AsyncSession) -> list[Plan]:
+        return await _plans(session, CASES["mark all as read"])
+
+    async def gather_statistics(session: AsyncSession) -> None:
+        await (await session.connection()).exec_driver_sql("ANALYZE")
+
+    if filled.is_sqlite:
+        assert "notification_unread" in str(await filled.write(explain))
+    await filled.write(gather_statistics)
+    assert "notification_unread" in str(await filled.write(explain))
+
+
 async def test_a_statement_that_reads_through_a_table_would_be_found(filled: Database) -> None:
-    everything = Case(lambda session: notifications.page(session, Scope(None), notifications.Filter(), ORDER, FIRST))
+    everything = Case(
+        lambda session: notification_lists.page(session, Scope(None), notification_lists.Filter(), ORDER, FIRST)
+    )
 
     async def explain(session: AsyncSession) -> list[Plan]:
         return await _plans(session, everything)
@@ -615,8 +633,8 @@ Kept = Callable[[Database], Awaitable[Any]]
 
 
 def _kept_list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
-    wanted_rows = notifications.Filter(**wanted)
-    return lambda database: notifications.page_kept(database, scope, wanted_rows, ORDER, bounds, BY_TEXT)
+    wanted_rows = notification_lists.Filter(**wanted)
+    return lambda database: notification_lists.page_kept(database, scope, wanted_rows, ORDER, bounds, BY_TEXT)
 
 
 def _kept_deliveries(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
@@ -669,11 +687,15 @@ UNBOUNDED: dict[str, Kept] = {
     "a user's of a topic": _kept_list(USER, topics=["a", "b"]),
     "a user's of a project": _kept_list(USER, project_id="p1"),
     "a user who is somebody else": _kept_list(USER, user_id="u2"),
+    "a user's between two positions, searched": _kept_list(
+        USER, Bounds(limit=20, after=AFTER, before=BEFORE), question=Question(keyword="said")
+    ),
+    "a search for two letters": _kept_list(USER, question=Question(keyword="ab")),
     "a user's behind a number": _kept_list(USER, Bounds(limit=20, offset=1_000)),
     "a user's between two positions": _kept_list(USER, Bounds(limit=20, after=AFTER, before=BEFORE)),
     "a user's after a position and before a time": _kept_list(USER, NEXT, created_before=LATER),
-    "a user's by topic": lambda database: notifications.page_kept(
-        database, USER, notifications.Filter(), (notifications.TOPIC, ID), FIRST
+    "a user's by topic": lambda database: notification_lists.page_kept(
+        database, USER, notification_lists.Filter(), (notification_lists.TOPIC, ID), FIRST
     ),
     "deliveries of a channel": _kept_deliveries(DOMAIN, channel_id="channel-1"),
     "deliveries of a creator": _kept_deliveries(CREATOR),
@@ -681,9 +703,9 @@ UNBOUNDED: dict[str, Kept] = {
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, list[Any]]]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, Sequence[Any]]]:
     """The kept statements that are asked: text, the index that is said to bound it, parameters."""
-    asked: list[tuple[str, str | None, list[Any]]] = []
+    asked: list[tuple[str, str | None, Sequence[Any]]] = []
     of = Statements.of
 
     def note(self: Statements, kind: Any, given: Any, fixed: Any) -> Any:
@@ -695,7 +717,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, list[An
     return asked
 
 
-async def _kept_plan(session: AsyncSession, text: str, parameters: list[Any]) -> Plan:
+async def _kept_plan(session: AsyncSession, text: str, parameters: Sequence[Any]) -> Plan:
     """How it is answered whatever the values are, for it is prepared once."""
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
@@ -707,7 +729,7 @@ async def _kept_plan(session: AsyncSession, text: str, parameters: list[Any]) ->
 
 
 async def test_what_is_read_on_the_event_loop_is_bounded_by_the_index_that_is_said_to_do_so(
-    filled: Database, kept: list[tuple[str, str | None, list[Any]]]
+    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
 ) -> None:
     faults: dict[str, Any] = {}
 
@@ -734,8 +756,25 @@ async def test_what_is_read_on_the_event_loop_is_bounded_by_the_index_that_is_sa
     assert faults == {}
 
 
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_search_begins_with_the_first_rows_of_its_list_on_the_event_loop(
+    filled: Database, page: str, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    for name, (scope, wanted, index) in LISTS.items():
+        if not wanted.keys() & {"is_read"}:  # which is checked of them
+            kept.clear()
+            await _kept_list(scope, PAGES[page], question=Question(keyword="said"), **wanted)(filled)
+            (text, said, parameters), *others = kept
+            async with filled.read() as session:
+                plan = await _kept_plan(session, text, parameters)
+            assert said == index, name
+            assert any(index in line for line in plan) or not filled.is_sqlite, plan
+            assert _faults(plan, Case(call=_nothing, sorts=FOUND)) == [], plan
+            assert [index for _, index, _ in others] == [None] * len(others)
+
+
 async def test_the_next_changes_of_many_inboxes_are_read_from_indexes(
-    filled: Database, kept: list[tuple[str, str | None, list[Any]]]
+    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
 ) -> None:
     """Both on SQLite's event loop: the changes, and what was said by them."""
     assert (await lines.after(filled, {1: 0, 2: 0}, limit=200)).of(1)
@@ -756,7 +795,7 @@ async def _nothing(_session: AsyncSession) -> None:
 
 @pytest.mark.parametrize("name", UNBOUNDED)
 async def test_what_may_have_to_pass_over_rows_is_not_read_on_the_event_loop(
-    database: Database, name: str, kept: list[tuple[str, str | None, list[Any]]]
+    database: Database, name: str, kept: list[tuple[str, str | None, Sequence[Any]]]
 ) -> None:
     await UNBOUNDED[name](database)
 

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import deliveries, inboxes, kept, notifications, reading
+from storage import deliveries, inboxes, kept, notification_lists, notifications, reading
 from storage.columns import UtcDateTime
 from storage.engine import Database
 from storage.errors import DatabaseUnavailable
 from storage.models import Content, Delivery, Notification, NotificationLevel, NotificationType
-from storage.notifications import CREATED_AT, ID, NotificationRow
+from storage.notification_lists import CREATED_AT, ID
+from storage.notifications import NotificationRow
 from storage.paging import Bounds
 from storage.scope import Scope
 from storage.selected import ALL, Selected
@@ -71,8 +72,8 @@ async def said(database: Database, clock: Clock) -> list[str]:
 
 
 async def _page(database: Database, selected: Selected = ALL, **wanted: Any) -> list[NotificationRow]:
-    filter_ = notifications.Filter(**wanted)
-    found = await notifications.page_kept(database, ALICE, filter_, (CREATED_AT, ID), Bounds(limit=20), selected)
+    filter_ = notification_lists.Filter(**wanted)
+    found = await notification_lists.page_kept(database, ALICE, filter_, (CREATED_AT, ID), Bounds(limit=20), selected)
     return found.rows
 
 
@@ -314,3 +315,24 @@ async def test_an_inline_read_that_cannot_be_answered_is_left_to_a_reader(
     monkeypatch.setattr(database._inline, "fetch", locked)
 
     assert len(await _page(database)) == 5
+
+
+@on_sqlite
+async def test_an_inline_read_whose_rows_are_not_understood_is_over_all_the_same(
+    database: Database, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the log of what is written would grow until the next read."""
+
+    def not_understood(_statement: kept.Statement, _fetched: object) -> list[Any]:
+        raise ValueError("a value that no type knows")
+
+    monkeypatch.setattr(kept.Statement, "rows", not_understood)
+    with pytest.raises(ValueError, match="no type"):
+        await _page(database)
+
+    async with database.read() as session:
+        path = (await session.connection()).engine.url.database
+    with sqlite3.connect(path or "") as connection:
+        [(is_busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    assert not is_busy

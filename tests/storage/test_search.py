@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -17,19 +18,19 @@ from sqlalchemy import Connection, make_url, text
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import contents, migrations, notifications, paging, statistics
+from storage import contents, migrations, notification_lists, paging, statistics
 from storage.engine import Database
 from storage.models import Content, Notification
-from storage.notifications import CREATED_AT, ID
+from storage.notification_lists import CREATED_AT, ID
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
-from storage.queries import fields, operators, search, search_index, search_texts
+from storage.queries import search, search_index, search_texts
 from storage.queries.operators import Question
-from storage.queries.search import Walk
+from storage.queries.search import InSession, Texts
 from storage.scope import Scope
 from storage.statistics import Record, Wanted
 from tests.conftest import new_postgres
-from tests.storage.asked import Asked, find, number, question, store
+from tests.storage.asked import Asked, add, find, find_in_session, number, question, store
 
 NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
 
@@ -90,8 +91,9 @@ async def test_the_same_is_found_with_and_without_the_index(
     scope = Scope(stored.domain_id, user_id=data.draw(st.sampled_from([None, "alice"])))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "conditions", lambda _question: [])
-        expected = await find(database, scope, asked)
+        patch.setattr(notification_lists, "_listed", _by_fields)
+        expected = await find_in_session(database, scope, asked)
+    with pytest.MonkeyPatch.context() as patch:
         for first, few in ((0, 200), (0, 1), (1, 200)):
             patch.setattr(search, "FIRST_ROWS", first)
             patch.setattr(search, "NEXT_ROWS", 2 * first)
@@ -102,12 +104,17 @@ async def test_the_same_is_found_with_and_without_the_index(
     assert await find(database, scope, asked) == expected
 
 
+def _by_fields(scope: Scope, wanted: notification_lists.Filter) -> notification_lists._Listed:
+    """What is said of fields, and nothing by which it is found more quickly."""
+    return notification_lists._Listed(scope, wanted, Texts((), ()))
+
+
 async def _page_by_page(database: Database, scope: Scope, asked: Question) -> list[int]:
     """Which rows a question finds, read by twos and the newest last."""
     order = [replace(key, descending=False) for key in (CREATED_AT, ID)]
-    wanted, bounds, found = notifications.Filter(question=asked), Bounds(limit=2), []
+    wanted, bounds, found = notification_lists.Filter(question=asked), Bounds(limit=2), []
     async with database.read() as session:
-        while (page := await notifications.page(session, scope, wanted, order, bounds)).rows:
+        while (page := await notification_lists.page(session, scope, wanted, order, bounds)).rows:
             found += [number(row) for row in page.rows]
             bounds = Bounds(limit=2, after=paging.position(page.rows[-1], order))
     return found
@@ -121,14 +128,32 @@ async def _in_statistics(database: Database, scope: Scope, asked: Question) -> i
     return sum(result["rows"] for result in results)
 
 
-async def _candidates(database: Database, scope: Scope, keyword: str, *, wanted: int | None = None) -> list[int] | None:
-    """What a walk through the domain is led by, which wants so many rows."""
-    asked = question(keyword=keyword, now=NOW)
-    conditions = operators.conditions(fields.NOTIFICATION, asked)
-    order = paging.directions((CREATED_AT, ID), backwards=False)
-    walk = Walk([col(Notification.domain_id) == scope.domain_id], conditions, order, wanted)
+async def _contents(database: Database, scope: Scope, keyword: str) -> list[int] | None:
+    """What the index leads to."""
+    texts = search.texts(question(keyword=keyword, now=NOW))
+    found = await search.contents(database, texts, scope.domain_id)
     async with database.read() as session:
-        return await search.candidates(session, asked, scope, walk)
+        assert await search.contents(InSession(session), texts, scope.domain_id) == found
+    return None if found is None else orjson.loads(found)
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many contents the index has listed, each time that it was asked."""
+    listings = []
+    straight = search_index.listed
+
+    async def noted(*given: Any, **limits: Any) -> Any:
+        found = await straight(*given, **limits)
+        listings.append(found.number)
+        return found
+
+    monkeypatch.setattr(search_index, "listed", noted)
+    return listings
+
+
+def asked_of(keyword: str) -> notification_lists.Filter:
+    return notification_lists.Filter(question=question(keyword=keyword, now=NOW))
 
 
 @pytest.fixture
@@ -143,10 +168,10 @@ async def test_the_index_leads_to_the_contents_of_the_domain_that_have_the_words
     scope = await store(database, [{"createdAt": NOW, "topic": "PODS"}, {"createdAt": NOW, "topic": "deploy"}])
     await store(database, [{"createdAt": NOW, "topic": "pods"}])
 
-    assert len(await _candidates(database, scope, "pods gone") or []) == 1
-    assert len(await _candidates(database, scope, "pods loy") or []) == 2
-    assert await _candidates(database, scope, "podz") == []
-    assert await _candidates(database, scope, "pods po") is None  # a word of two letters may be anywhere
+    assert len(await _contents(database, scope, "pods gone") or []) == 1
+    assert len(await _contents(database, scope, "pods loy") or []) == 2
+    assert await _contents(database, scope, "podz") == []
+    assert await _contents(database, scope, "pods po") is None  # a word of two letters may be anywhere
 
 
 @pytest.mark.usefixtures("indexed")
@@ -156,18 +181,19 @@ async def test_what_nearly_everything_contains_is_not_looked_up(
     monkeypatch.setattr(search, "MANY_FOUND", 2)
     scope = await store(database, [{"createdAt": NOW, "topic": "pods"} for _ in range(3)])
 
-    assert await _candidates(database, scope, "pods") is None
+    assert await _contents(database, scope, "pods") is None
     assert await find(database, scope, question(keyword="pods", now=NOW)) == [0, 1, 2]
 
 
-async def test_a_few_rows_are_read_through(database: Database) -> None:
+async def test_a_few_rows_are_read_through(database: Database, listings: list[int]) -> None:
     scope = await store(database, [{"createdAt": NOW, "topic": "pods"}])
 
-    assert await _candidates(database, scope, "pods") is None
+    assert await find(database, scope, question(keyword="pods", now=NOW)) == [0]
+    assert listings == []
 
 
 async def test_the_index_is_asked_where_the_beginning_of_a_list_does_not_fill_its_page(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, listings: list[int]
 ) -> None:
     """The first three rows have `disk`, `down` and `full` between them; `pods` is only in the last one."""
     monkeypatch.setattr(search, "FIRST_ROWS", 3)
@@ -176,15 +202,63 @@ async def test_the_index_is_asked_where_the_beginning_of_a_list_does_not_fill_it
     rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
     scope = await store(database, rows)
 
-    async def found(keyword: str, *, wanted: int | None) -> int | None:
-        led = await _candidates(database, scope, keyword, wanted=wanted)
-        return None if led is None else len(led)
+    async def found(keyword: str, *, wanted: int) -> list[int]:
+        """What the index lists for a page whose rows, and the one behind them, are so many."""
+        listings.clear()
+        bounds = Bounds(limit=wanted - 1)
+        page = await notification_lists.page_kept(database, scope, asked_of(keyword), (CREATED_AT, ID), bounds)
+        in_list = [n for n, topic in enumerate(topics) if keyword in topic]
+        assert [number(row) for row in page.rows] == in_list[::-1][: wanted - 1]
+        return listings
 
-    assert await found("disk", wanted=3) is None  # the first rows are a page
-    assert await found("down", wanted=2) is None  # the next ones complete it
-    assert await found("down", wanted=3) == 2  # nor do those
-    assert await found("pods", wanted=1) == 1  # nothing is in the first ones: no more of them are read
-    assert await found("disk", wanted=None) == 6  # all are wanted, and these are not all
+    assert await found("disk", wanted=3) == []  # the first rows are a page
+    assert await found("down", wanted=2) == []  # the next ones complete it
+    assert await found("down", wanted=3) == [2]  # nor do those
+    assert await found("pods", wanted=1) == [1]  # nothing is in the first ones: no more of them are read
+    async with database.read() as session:
+        assert await notification_lists.count(session, scope, asked_of("disk")) == 6
+    assert listings[-1] == 6  # all are wanted, and these are not all
+
+
+@pytest.mark.parametrize("first_rows", [0, 1, 3, 250])
+async def test_pages_are_parts_of_what_is_found(
+    database: Database, monkeypatch: pytest.MonkeyPatch, first_rows: int
+) -> None:
+    """By numbers and by cursors, both ways."""
+    monkeypatch.setattr(search, "FIRST_ROWS", first_rows)
+    monkeypatch.setattr(search, "NEXT_ROWS", first_rows + 2)
+    topics = ["pods" if n % 3 else "other" for n in range(12)]
+    rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
+    scope, order = await store(database, rows), (CREATED_AT, ID)
+    everything = [n for n in reversed(range(12)) if n % 3]
+
+    async def page(bounds: Bounds) -> tuple[list[int], bool | None, bool | None, Any]:
+        found = await notification_lists.page_kept(database, scope, asked_of("pods"), order, bounds)
+        async with database.read() as session:
+            assert await notification_lists.page(session, scope, asked_of("pods"), order, bounds) == found
+        edge = paging.position(found.rows[-1], order) if found.rows else None
+        return [number(row) for row in found.rows], found.has_previous, found.has_next, edge
+
+    *first, edge = await page(Bounds(limit=3))
+    assert first == [everything[:3], False, True]
+    *second, edge = await page(Bounds(limit=3, after=edge))
+    assert second == [everything[3:6], True, True]
+    *back, _ = await page(Bounds(limit=2, before=edge, backwards=True))
+    assert back == [everything[3:5], True, True]
+    for offset in (0, 2, 5, 7, 8, 20):
+        *numbered, _ = await page(Bounds(limit=3, offset=offset))
+        assert numbered == [everything[offset : offset + 3], offset > 0, offset + 3 < 8]
+
+
+async def test_a_domains_mark_is_none_of_its_words(database: Database) -> None:
+    scope = await store(database, [{"createdAt": NOW, "topic": "pods"}])
+    assert scope.domain_id is not None
+    mark = search_texts.mark(scope.domain_id)
+
+    assert await find(database, scope, question(keyword=mark, now=NOW)) == []
+    assert await find(database, scope, question(keyword=mark[-1:], now=NOW)) == []
+    await add(database, scope.domain_id, {1: {"createdAt": NOW, "topic": f"a {mark}"}})
+    assert await find(database, scope, question(keyword=mark, now=NOW)) == [1]
 
 
 @pytest.mark.usefixtures("indexed")
@@ -198,9 +272,9 @@ async def test_postgresql_is_not_asked_to_list_what_its_statistics_say_is_freque
     other = await store(database, [{"createdAt": NOW, "topic": "pods"}, {"createdAt": NOW, "topic": "deploy"}])
     await database.run_sync(lambda connection: connection.exec_driver_sql("ANALYZE"))
 
-    assert (await _candidates(database, mine, "pods") is None) is not database.is_sqlite
-    assert len(await _candidates(database, mine, "deploy") or []) == 1
-    assert len(await _candidates(database, other, "pods") or []) == 1
+    assert (await _contents(database, mine, "pods") is None) is not database.is_sqlite
+    assert len(await _contents(database, mine, "deploy") or []) == 1
+    assert len(await _contents(database, other, "pods") or []) == 1
 
 
 @pytest.mark.usefixtures("indexed")
@@ -210,7 +284,7 @@ async def test_a_text_is_led_to_by_a_trigram_that_few_have(database: Database, m
 
     for few, found in ((2, 1), (3, 2)):
         monkeypatch.setattr(search_index, "FEW", few)
-        led = await _candidates(database, scope, "xyzabc") or []
+        led = await _contents(database, scope, "xyzabc") or []
         assert len(led) == (found if database.is_sqlite else 1)
 
 
@@ -229,27 +303,27 @@ async def test_only_conditions_of_a_few_texts_are_looked_up(database: Database) 
 @pytest.mark.usefixtures("indexed")
 async def test_statistics_are_led_by_the_index(database: Database) -> None:
     scope = await store(database, [{"createdAt": NOW, "topic": "pods"}, {"createdAt": NOW, "topic": "deploy"}])
-    wanted = notifications.Filter(question=question(keyword="pods", now=NOW))
+    wanted = notification_lists.Filter(question=question(keyword="pods", now=NOW))
 
     async with database.read() as session:
-        statement = await notifications.matching(session, scope, wanted)
+        statement = await notification_lists.matching(session, scope, wanted)
         bound = statement.compile(dialect=session.get_bind().dialect).params.values()
 
-    assert "[1]" in bound or [1] in bound  # the content that the index knows
+    assert "[1]" in bound  # the content that the index knows
     assert await _in_statistics(database, scope, wanted.question) == 1
 
 
 @pytest.mark.usefixtures("indexed")
 async def test_a_deleted_content_leaves_the_index(database: Database) -> None:
     scope = await store(database, [{"createdAt": NOW, "topic": "pods"}, {"createdAt": NOW, "topic": "other pods"}])
-    found = await _candidates(database, scope, "pods") or []
+    found = await _contents(database, scope, "pods") or []
 
     async def work(session: AsyncSession) -> None:
         await session.exec(delete(Notification).where(col(Notification.content_id) == found[0]))
         await contents.drop_unneeded(session, found)
 
     await database.write(work)
-    assert await _candidates(database, scope, "pods") == found[1:]
+    assert await _contents(database, scope, "pods") == found[1:]
     await _assert_sound(database)
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from sqlmodel import col, delete
 
 from resolvers import cursors
-from storage import notifications
+from storage import notification_lists
 from storage.engine import Database
 from storage.models import Notification, NotificationType
-from storage.notifications import Filter, NotificationRow
+from storage.notification_lists import Filter
+from storage.notifications import NotificationRow
 from storage.paging import Bounds, Order, Page
 from storage.queries import fields, sorting
 from storage.queries.operators import Unaskable
@@ -86,7 +87,7 @@ async def test_pages_are_the_sorted_list(database: Database, backwards: bool) ->
     rows = _rows(random.Random(7), ROWS)
     scope = await store(database, rows)
     for sort in SORTS:
-        order = notifications.order(sort)
+        order = notification_lists.order(sort)
         page = await _page(database, scope, order, None, backwards=backwards)
         found = [number(row) for row in page.rows]
         while page.has_previous if backwards else page.has_next:
@@ -105,7 +106,7 @@ async def test_pages_are_stable_while_rows_come_and_go(
     database: Database, chance: random.Random, sort: list[Sort], size: int, data: st.DataObject
 ) -> None:
     """Each page has what lies beyond the row that the one before ended with, whatever has become of that row."""
-    backwards, order = data.draw(st.booleans()), notifications.order(sort)
+    backwards, order = data.draw(st.booleans()), notification_lists.order(sort)
     rows = _rows(chance, data.draw(st.integers(1, 12)))  # all that there ever were
     scope = await store(database, rows)
     there, edge = set(range(len(rows))), None
@@ -129,10 +130,10 @@ async def test_pages_are_stable_while_rows_come_and_go(
 async def test_rows_by_number_are_those_of_the_sorted_list(database: Database) -> None:
     rows = _rows(random.Random(9), ROWS)
     scope = await store(database, rows)
-    order = notifications.order(SORTS[-1])
+    order = notification_lists.order(SORTS[-1])
     for offset, has_next in ((0, True), (SIZE, True), (ROWS - SIZE, False), (ROWS - 1, False), (ROWS, False)):
         async with database.read() as session:
-            page = await notifications.page(session, scope, Filter(), order, Bounds(limit=SIZE, offset=offset))
+            page = await notification_lists.page(session, scope, Filter(), order, Bounds(limit=SIZE, offset=offset))
 
         assert [number(row) for row in page.rows] == _expected(rows, SORTS[-1])[offset : offset + SIZE]
         assert (page.has_previous, page.has_next) == (offset > 0, has_next)
@@ -149,7 +150,7 @@ async def test_rows_by_number_are_those_of_the_sorted_list(database: Database) -
 )
 def test_what_cannot_be_sorted_by_is_told(sort: list[Sort], field: str) -> None:
     with pytest.raises(Unaskable) as refusal:
-        notifications.order(sort)
+        notification_lists.order(sort)
 
     assert refusal.value.field == field
 
@@ -171,7 +172,7 @@ async def _page(
         limit=size, after=None if backwards else where, before=where if backwards else None, backwards=backwards
     )
     async with database.read() as session:
-        return await notifications.page(session, scope, Filter(), order, bounds)
+        return await notification_lists.page(session, scope, Filter(), order, bounds)
 
 
 async def _remove(database: Database, scope: Scope, numbers: Sequence[int]) -> None:

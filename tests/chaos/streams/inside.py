@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from resolvers import channels, cursors, inboxes, notifications, streams
 from resolvers.access import Caller, Role
@@ -13,8 +14,9 @@ from resolvers.context import Server
 from resolvers.events import Event, EventKind
 from resolvers.notifications import Creation
 from resolvers.streams import StreamFilter
-from storage import ids, models
+from storage import ids
 from storage.channels import Kind
+from storage.notifications import NotificationRow
 from tests.chaos.streams.door import ADMIN, News
 from tests.chaos.streams.told import Counts, Row, Standing, Told
 
@@ -109,14 +111,14 @@ def _of_event(event: Event) -> Told:
     )
 
 
-def _of_row(row: models.Notification) -> Row:
-    assert row.inbox is not None
-    assert row.seq is not None
+def _of_row(row: NotificationRow) -> Row:
+    """Of a row of text."""
+    inbox: Any = row.inbox
     return Row(
         notification_id=row.notification_id,
         topic=row.content.topic,
-        notification_type=row.content.notification_type.value,
-        notification_level=row.content.notification_level.value,
+        notification_type=row.content.notification_type,
+        notification_level=row.content.notification_level,
         project_id=row.project_id,
-        cursor=inboxes.cursor(row.inbox, row.seq),
+        cursor=inboxes.cursor(inbox, row.seq),
     )

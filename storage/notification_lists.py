@@ -1,0 +1,310 @@
+"""Lists of notifications: any filter, order and question, read by the index that leads to their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    or_,
+    true,
+)
+from sqlalchemy.sql.util import ClauseAdapter
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from storage import kept_pages, paging
+from storage.engine import Database
+from storage.kept import Kind
+from storage.kept_pages import KeptPages
+from storage.models import Content, Notification, NotificationLevel, NotificationType
+from storage.notifications import READ, SAID, TABLE, UNREAD, NotificationRow, selection, within
+from storage.paging import Bounds, Order, Page
+from storage.queries import fields, operators, search, search_index, sorting
+from storage.queries.operators import EVERYTHING, Question
+from storage.queries.search import InSession, Texts, Walked
+from storage.queries.search_index import Asker
+from storage.queries.sorting import Sort
+from storage.scope import Scope
+from storage.selected import ALL, ROWS_ALONE, Selected
+
+# Which index leads to the rows of a list in NEWEST_FIRST, by what is given of scope and filter: it has them in this
+# order, and nothing else is asked of them, so that a page costs the same wherever it is in whatever there is.
+_LED_BY = {
+    frozenset({"domain_id"}): "notification_by_domain",
+    frozenset({"domain_id", "user_id"}): "notification_by_user",
+    frozenset({"domain_id", "user_id", "is_read"}): "notification_unread",
+    frozenset({"domain_id", "project_id"}): "notification_by_project",
+    frozenset({"domain_id", "created_by"}): "notification_by_creator",
+}
+
+# What a list can be ordered by; `notification_id` makes every order total.
+CREATED_AT = paging.key("CREATED_AT", Notification.created_at, lambda row: row.created_at)
+TOPIC = paging.key("TOPIC", Content.topic, lambda row: row.content.topic)
+TYPE = paging.key("TYPE", Content.notification_type, lambda row: row.content.notification_type)
+LEVEL = paging.key("LEVEL", Content.notification_level, lambda row: row.content.notification_level)
+ID = paging.key("ID", Notification.notification_id, lambda row: row.notification_id)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What is None does not narrow; an empty list matches nothing."""
+
+    notification_ids: Sequence[str] | None = None
+    topics: Sequence[str] | None = None
+    notification_types: Sequence[NotificationType] | None = None
+    notification_levels: Sequence[NotificationLevel] | None = None
+    is_read: bool | None = None
+    parent_notification_id: str | None = None
+    project_id: str | None = None
+    user_id: str | None = None
+    created_after: datetime | None = None  # exclusive
+    created_before: datetime | None = None  # exclusive
+    question: Question = EVERYTHING
+
+
+def order(sort: Sequence[Sort]) -> Order:
+    """By any of its fields. Raises Unaskable."""
+    return sorting.order(fields.NOTIFICATION, sort, otherwise=(CREATED_AT, ID), unique=(ID,))
+
+
+async def page(
+    session: AsyncSession, scope: Scope, wanted: Filter, order: Order, bounds: Bounds, selected: Selected = ALL
+) -> Page[NotificationRow]:
+    listed = _listed(scope, wanted)
+    async with search.by_index(session, listed.texts):
+        return await _page(InSession(session), listed, order, bounds, selected)
+
+
+async def page_kept(
+    database: Database, scope: Scope, wanted: Filter, order: Order, bounds: Bounds, selected: Selected = ALL
+) -> Page[NotificationRow]:
+    """The same, where no more is asked than the filter's own fields and a keyword. Raises Unaskable."""
+    assert wanted.question.is_keyword
+    if wanted.question is EVERYTHING:
+        return await _PAGES.read(database, order, selected, bounds, scope, wanted)
+    return await _page(database, _listed(scope, wanted), order, bounds, selected)
+
+
+async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
+    return await paging.count(session, await matching(session, scope, wanted))
+
+
+async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> SelectOfScalar[Notification]:
+    """All that a list has, without what a list shows of them."""
+    listed, asker = _listed(scope, wanted), InSession(session)
+    async with search.by_index(session, listed.texts):
+        contents = await _contents(asker, listed)
+    conditions = [*within(scope, is_led=contents is None), *_asked(listed)]
+    if contents is not None:
+        found = search_index.read(contents, is_sqlite=asker.is_sqlite)
+        conditions.append(col(Notification.content_id).in_(found))
+    return select(Notification).join(Content, SAID).where(*conditions)
+
+
+def _plain(order: Order, selected: Selected, scope: Scope, wanted: Filter) -> Select[Any]:
+    return selection(selected, order, [*within(scope), *_conditions(wanted)])
+
+
+def _led_by(order: Order, bounds: Bounds, scope: Scope, wanted: Filter) -> str | None:
+    if wanted.is_read or not _is_indexed(order):  # what was read lies among what was not
+        return None
+    return kept_pages.index(_LED_BY, bounds, scope, wanted)
+
+
+_PAGES = KeptPages(_plain, _led_by, NotificationRow)
+
+
+# Lists of what has texts. Where nothing is sought, they are lists like others.
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What a list has. Its question's keyword is among the texts."""
+
+    scope: Scope
+    wanted: Filter
+    texts: Texts
+
+
+def _listed(scope: Scope, wanted: Filter) -> _Listed:
+    texts = search.texts(wanted.question)
+    return _Listed(scope, replace(wanted, question=replace(wanted.question, keyword=None)), texts)
+
+
+async def _page(
+    asker: Asker, listed: _Listed, order: Order, bounds: Bounds, selected: Selected
+) -> Page[NotificationRow]:
+    """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
+    given: tuple[Any, ...] = (bounds, listed)
+    inside, outside, fixed = _INSIDE, _OUTSIDE, tuple(order)
+    first = contents = None
+    if not _is_indexed(order):
+        contents = await _contents(asker, listed)
+    elif listed.texts.indexed:
+        first = await search.beginning(partial(_walk, asker, given, (fixed, selected)), bounds)
+        if first is None:
+            contents = await search.contents(asker, listed.texts, listed.scope.domain_id)
+    if contents is not None:
+        inside, outside, given = _FOUND_INSIDE, _FOUND_OUTSIDE, (*given, contents, asker.is_sqlite)
+
+    async def rows() -> list[NotificationRow]:
+        return await asker.rows(inside, given, (fixed, selected)) if first is None else first
+
+    async def beyond() -> list[NotificationRow]:
+        return await asker.rows(outside, given, (fixed, ROWS_ALONE))
+
+    return await paging.assembled(bounds, rows, beyond if selected.beyond else None)
+
+
+async def _contents(asker: Asker, listed: _Listed) -> str | None:
+    """What the index of texts leads to, where there are more rows than are read in any case."""
+    if not listed.texts.indexed:
+        return None
+    [(rows,)] = await asker.rows(_COUNTED, (listed, search.FIRST_ROWS))
+    return None if rows < search.FIRST_ROWS else await search.contents(asker, listed.texts, listed.scope.domain_id)
+
+
+async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
+    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows), fixed)
+    is_all = not found or found[-1].number <= rows
+    return Walked(found if is_all else found[:-1], is_all)
+
+
+def _inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
+    return paging.inside(_searched(fixed, listed, within(listed.scope)), fixed[0], bounds)
+
+
+def _outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
+    return paging.outside(_searched(fixed, listed, within(listed.scope)), fixed[0], bounds)
+
+
+def _found_inside(
+    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str, is_sqlite: bool
+) -> Select[Any]:
+    return _read_from(_led(listed, contents, is_sqlite), paging.inside(_searched(fixed, listed), fixed[0], bounds))
+
+
+def _found_outside(
+    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str, is_sqlite: bool
+) -> Select[Any]:
+    return _read_from(_led(listed, contents, is_sqlite), paging.outside(_searched(fixed, listed), fixed[0], bounds))
+
+
+def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, _rows: int) -> str | None:
+    return kept_pages.index(_LED_BY, replace(bounds, offset=0), listed.scope, _narrowing(listed))
+
+
+def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, rows: int) -> Select[Any]:
+    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not."""
+    order, selected = fixed
+    directions = paging.directions(order, backwards=bounds.backwards)
+    first = (
+        sqlalchemy.select(TABLE, func.row_number().over(order_by=directions).label("number"))
+        .where(*_leading(listed), *paging.within(order, bounds))
+        .order_by(*directions)
+        .limit(rows + 1)
+        .subquery("walk")
+    )
+    is_found = and_(first.c.number <= rows, *_asked(listed))
+    statement = selection(selected, order, [or_(is_found, first.c.number == rows + 1)])
+    statement = statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
+    return _read_from(first, statement).add_columns(first.c.number)
+
+
+def _led(listed: _Listed, contents: str, is_sqlite: bool) -> FromClause:
+    """The rows of a list that have one of these contents.
+
+    PostgreSQL is to look for them content by content: who has how many rows it does not know of kept statements.
+    """
+    conditions, content_id = _leading(listed, is_led=False), col(Notification.content_id)
+    each = search_index.read(contents, is_sqlite=is_sqlite)
+    if is_sqlite:
+        return sqlalchemy.select(TABLE).where(content_id.in_(each), *conditions).subquery("found")
+    them = each.subquery("them")
+    of_one = sqlalchemy.select(TABLE).where(content_id == them.c.content_id, *conditions).offset(0).lateral("of_one")
+    return sqlalchemy.select(of_one).select_from(them).join(of_one, true()).subquery("found")
+
+
+def _counted(_fixed: None, listed: _Listed, rows: int) -> Select[Any]:
+    first = sqlalchemy.select(TABLE.c.notification_id).where(*_leading(listed)).limit(rows)
+    return sqlalchemy.select(func.count().label("rows")).select_from(first.subquery())
+
+
+def _searched(fixed: kept_pages.Fixed, listed: _Listed, scope: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
+    order, selected = fixed
+    return selection(selected, order, [*scope, *_asked(listed)])
+
+
+def _read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
+    """The statement, of only these of the notifications."""
+    return ClauseAdapter(rows).traverse(statement)
+
+
+def _asked(listed: _Listed) -> list[ColumnElement[bool]]:
+    """What is asked of each row, the cheap conditions first."""
+    return [*listed.texts.conditions(), *_conditions(listed.wanted)]
+
+
+def _is_indexed(order: Order) -> bool:
+    """Whether it is the one that the indexes have rows in, or its reverse."""
+    columns = [getattr(key.column, "key", None) for key in order]
+    return columns == ["created_at", "notification_id"] and order[0].descending == order[1].descending
+
+
+def _leading(listed: _Listed, *, is_led: bool = True) -> list[ColumnElement[bool]]:
+    """The conditions that an index answers together."""
+    return [*within(listed.scope, is_led=is_led), *_conditions(_narrowing(listed))]
+
+
+def _narrowing(listed: _Listed) -> Filter:
+    """What leads to the rows beside the scope: of a whole domain's, one field more."""
+    scope, wanted = listed.scope, listed.wanted
+    if scope.user_id is not None or scope.created_by is not None:
+        return Filter()
+    names = ("parent_notification_id", "user_id", "project_id")
+    given = {name: getattr(wanted, name) for name in names if getattr(wanted, name) is not None}
+    return Filter(**dict([*given.items()][:1]))
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    lists = {
+        Notification.notification_id: wanted.notification_ids,
+        Content.topic: wanted.topics,
+        Content.notification_type: wanted.notification_types,
+        Content.notification_level: wanted.notification_levels,
+    }
+    equals = {
+        Notification.parent_notification_id: wanted.parent_notification_id,
+        Notification.project_id: wanted.project_id,
+        Notification.user_id: wanted.user_id,
+    }
+    conditions: list[ColumnElement[bool]] = [
+        col(column).in_(values) for column, values in lists.items() if values is not None
+    ]
+    conditions += [col(column) == value for column, value in equals.items() if value is not None]
+    if wanted.is_read is not None:
+        conditions.append(READ if wanted.is_read else UNREAD)
+    if wanted.created_after is not None:
+        conditions.append(col(Notification.created_at) > wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(col(Notification.created_at) < wanted.created_before)
+    return [*conditions, *operators.conditions(fields.NOTIFICATION, wanted.question)]
+
+
+_INSIDE = Kind(_inside, row=NotificationRow)
+_OUTSIDE = Kind(_outside, row=NotificationRow)
+_FIRST = Kind(_walked, _walk_led_by, NotificationRow)
+_NEXT = Kind(_walked, row=NotificationRow)
+_FOUND_INSIDE = Kind(_found_inside, row=NotificationRow)
+_FOUND_OUTSIDE = Kind(_found_outside, row=NotificationRow)
+_COUNTED = Kind(_counted)
