@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 import sqlalchemy
-from sqlalchemy import JSON, BigInteger, Boolean, Integer, Select, String, cast, func, type_coerce
+from sqlalchemy import JSON, BigInteger, Boolean, Integer, Select, String, and_, cast, func, true, type_coerce
+from sqlalchemy.sql.util import ClauseAdapter
 from sqlmodel import col
 
 from storage.columns import EnumText, Json, UtcDateTime
@@ -111,17 +112,19 @@ _VALUES = [_value({**_LINE, **_CONTENT}[name]) for name in _NAMES]
 def _lines(dialect: str, places: Any, limit: Any) -> Select[Any]:
     """`places`: pairs of an inbox's id and a sequence number, as JSON."""
     place = _each(dialect, places, 2)
+    within = and_(
+        col(Change.inbox_id) == place.c[0], col(Change.seq) > place.c[1], col(Change.seq) <= place.c[1] + limit
+    )
+    few: Any = Change.__table__  # type: ignore[attr-defined]
+    if dialect == "postgresql":  # which would else lead to all changes of the inbox, and look which of them are meant
+        few, within = sqlalchemy.select(few).where(within).offset(0).lateral("few"), true()
+    said = (col(Notification.notification_id) == few.c.notification_id) & (col(Notification.inbox_id) == few.c.inbox_id)
     statement: Any = (
-        sqlalchemy.select(*_OF_LINE.columns(_LINE))
+        sqlalchemy.select(*map(ClauseAdapter(few).traverse, _OF_LINE.columns(_LINE)))
         .select_from(place)
         .join(Inbox, col(Inbox.inbox_id) == place.c[0])
-        .join(Change, col(Change.inbox_id) == place.c[0])
-        .outerjoin(
-            Notification,
-            (col(Notification.notification_id) == col(Change.notification_id))
-            & (col(Notification.inbox_id) == col(Change.inbox_id)),
-        )
-        .where(col(Change.seq) > place.c[1], col(Change.seq) <= place.c[1] + limit)
+        .join(few, within)
+        .outerjoin(Notification, said)
     )
     return statement  # type: ignore[no-any-return]
 

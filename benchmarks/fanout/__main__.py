@@ -204,7 +204,7 @@ def say(line: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What a live event costs, beside the stock server and the floor.")
-    parser.add_argument("--sockets", nargs="+", type=int, default=[1_000])
+    parser.add_argument("--sockets", nargs="+", type=int, default=[100, 1_000, 2_000])
     parser.add_argument("--layout", nargs="+", choices=[ONE, TWO], default=[ONE, TWO], help="how many processes")
     parser.add_argument("--shape", nargs="+", choices=SHAPE_NAMES, default=SHAPE_NAMES)
     parser.add_argument("--rounds", type=int, default=2)
