@@ -22,7 +22,8 @@ from functools import partial
 
 from cryptography.fernet import Fernet
 
-from benchmarks import history, shape, stand
+from benchmarks import driver, history, shape, stand
+from benchmarks.driver import Contents
 from benchmarks.shape import Shape
 from dispatch.hub import Hub
 from resolvers import cursors, inbox_log, inboxes, notifications, streams
@@ -31,14 +32,15 @@ from resolvers.asking import Asking
 from resolvers.context import Server
 from resolvers.notifications import Creation
 from resolvers.paging import Window
-from storage import queue
+from storage import queue, verdicts
 from storage.engine import Database
 from storage.inboxes import of_user
 from storage.models import AttemptOutcome, DeliveryState, NotificationType
 from storage.notification_lists import Filter
 from storage.queries.operators import Question
-from storage.queue import Claimed, Outcome, Room, Tried, Verdict
+from storage.queue import Claimed, Room
 from storage.secrets import Vault
+from storage.verdicts import Outcome, Tried, Verdict
 
 SIZES = (10_000, 1_000_000, 5_000_000)
 ROUNDS = 20
@@ -65,6 +67,7 @@ class Place:
     server: Server
     shape: Shape
     behind: dict[str, str]  # by user: the cursor from which BEHIND changes were missed
+    contents: Contents
     turns: itertools.count[int] = field(default_factory=itertools.count)
     claimed: list[Sequence[Claimed]] = field(default_factory=list)
 
@@ -99,7 +102,8 @@ async def standing(database: Database, shape: Shape) -> AsyncIterator[Place]:
         wake_fanout=lambda: None,
         clock=lambda: datetime.now(UTC),
     )
-    yield Place(server, shape, await _positions(server))
+    async with driver.contents(database) as contents:
+        yield Place(server, shape, await _positions(server), contents)
     await hub.close()
 
 
@@ -121,6 +125,13 @@ async def _list(place: Place, caller: Caller, *, keyword: str | None = None, fou
         asking=Asking(Question(keyword=keyword)),
     )
     assert len(listing.page.rows) == found
+
+
+async def _read_contents(place: Place) -> None:
+    """As many as a reader has rows, and as far from each other."""
+    turn, apart = next(place.turns) % shape.READERS, place.shape.blocks * shape.CREATES // shape.READER_ROWS
+    content_ids = [1 + number * apart + turn * apart // shape.READERS for number in range(shape.READER_ROWS)]
+    assert len(await place.contents(content_ids)) == shape.READER_ROWS
 
 
 async def _count_unread(place: Place, caller: Caller) -> None:
@@ -157,7 +168,7 @@ async def _record(place: Place) -> None:
     now, verdict = datetime.now(UTC), Verdict(DeliveryState.DELIVERED)
     tried = Tried(now, 5, AttemptOutcome.OK, 200, response_excerpt="ok")
     outcomes = [Outcome(claimed.delivery, verdict, tried) for claimed in place.claimed.pop()]
-    record = partial(queue.record, outcomes=outcomes, now=now, patience=timedelta(days=5))
+    record = partial(verdicts.record, outcomes=outcomes, now=now, patience=timedelta(days=5))
     assert len((await place.server.database.write(record)).outcomes) == CLAIMED
 
 
@@ -169,6 +180,7 @@ async def _resume(place: Place, caller: Caller) -> None:
 
 OWN, HUNDREDTH = "own inbox", "an inbox with 1% of all"
 OPERATIONS = (
+    Operation(f"the driver alone: {shape.READER_ROWS} contents by their ids", _read_contents),
     Operation(f"list 20: {OWN}", lambda place: _list(place, place.reader)),
     Operation(f"list 20: {HUNDREDTH}", lambda place: _list(place, COLLECTOR)),
     Operation("list 20: the domain", lambda place: _list(place, ADMIN)),

@@ -236,7 +236,10 @@ class _Statements:
         """
 
     def _notifications(self, creates: range) -> str:
-        """Each inbox counts on from where it stands, which `_COUNTS` then moves."""
+        """Each inbox counts on from where it stands, which `_COUNTS` then moves.
+
+        They lie in the order of creates: those of an inbox far from each other.
+        """
         slots = " UNION ALL ".join(f"SELECT {slot} AS slot" for slot in range(ROWS))
         project, is_record = f"n / {CREATES} % {self._shape.projects}", "inbox.kind = 'PROJECT'"
         is_read = f"NOT {is_record} AND n < {self._read_before}"
@@ -256,6 +259,7 @@ class _Statements:
             FROM {self._spell.numbers(creates)} CROSS JOIN ({slots}) AS slots
             JOIN inbox ON inbox.inbox_id = {self._inbox_id()}
             WHERE slot = 0 OR n % {CREATES} = 0
+            ORDER BY n, slot
         """
 
     def _deliveries(self, creates: range) -> str:

@@ -1,18 +1,19 @@
 """The hub: tells every process which inboxes and deliveries have changed, and wakes the streams that watch them.
 
-It carries sequence numbers and ids, never content: the rows are the truth, and a lost message only makes a stream
-later. So a watcher needs no queue: of an inbox it keeps the highest number that it was told, of deliveries the set of
-those that it has not read again yet. Where messages may have been lost, inboxes are looked at anew at once, and whoever
-watches deliveries, of which there is no log, is told to. The sole user of `broadcaster`.
+It carries sequence numbers and ids, and hands on what else is said of them without looking into it: the rows are the
+truth, and a lost message only makes a stream later. So a watcher needs no queue: of an inbox it keeps the highest
+number that it was told, of deliveries the set of those that it has not read again yet. Where messages may have been
+lost, inboxes are looked at anew at once, and whoever watches deliveries, of which there is no log, is told to. The sole
+user of `broadcaster`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 import structlog
@@ -40,6 +41,23 @@ class Changed(Protocol):
     def domain_id(self) -> str: ...
 
 
+class Head(NamedTuple):
+    """How far an inbox or a feed has come, and what besides concerns it alone: JSON, or nothing."""
+
+    owner_id: str
+    seq: int
+    own: Any = None
+
+
+class News(NamedTuple):
+    """How far inboxes, or feeds, of one kind have come, and what besides concerns them all: JSON, or nothing."""
+
+    domain_id: str
+    kind: InboxKind
+    heads: Sequence[Head]
+    shared: Any = None
+
+
 class HubClosed(Exception):
     """The server is stopping: streams end."""
 
@@ -47,8 +65,8 @@ class HubClosed(Exception):
 class Watching(Protocol):
     """Who watches an inbox, or a feed."""
 
-    def advance(self, head: int) -> None:
-        """It is said to have come this far."""
+    def advance(self, head: int, shared: Any = None, own: Any = None) -> None:
+        """It is said to have come this far, with what else the news has of it."""
 
     def close(self) -> None:
         """Nothing more will be said."""
@@ -74,7 +92,7 @@ class Watch:
             raise HubClosed
         self._head = 0
 
-    def advance(self, head: int) -> None:
+    def advance(self, head: int, _shared: Any = None, _own: Any = None) -> None:
         self._head = max(self._head, head)
         self._moved.set()
 
@@ -179,12 +197,21 @@ class Hub:
             return "the listener has stopped"
         return self._signal.health if self._signal else "ok"
 
+    def reaches(self, owner: Owner) -> bool:
+        """Whether anybody may watch it, as far as is known here."""
+        return not self.is_alone or owner in self._watches
+
     async def publish(self, heads: Mapping[Owner, int]) -> None:
         """Tell every process that these inboxes have come this far. A failure is counted: it only costs time."""
-        if self.is_alone:
-            heads = {owner: seq for owner, seq in heads.items() if owner in self._watches}
-        if heads:
-            await self._tell(heads=[[*owner, seq] for owner, seq in heads.items()])
+        reached = {owner: seq for owner, seq in heads.items() if self.reaches(owner)}
+        await self.publish_news(
+            News(domain_id, kind, [Head(owner_id, seq)]) for (domain_id, kind, owner_id), seq in reached.items()
+        )
+
+    async def publish_news(self, news: Iterable[News]) -> None:
+        """The same, with what those who watch them may be told at once; of whoever the hub `reaches`."""
+        if spelled := [[each.domain_id, each.kind, each.shared, [[*head] for head in each.heads]] for each in news]:
+            await self._tell(news=spelled)
 
     async def publish_deliveries(self, changed: Sequence[Changed]) -> None:
         """Tell every process that these deliveries were made, or have changed. A failure costs their watchers news."""
@@ -264,19 +291,24 @@ class Hub:
     def _hear(self, text: str) -> None:
         try:
             message = orjson.loads(text)
-            heads = {
-                Owner(domain, InboxKind(kind), owner): seq for domain, kind, owner, seq in message.get("heads", ())
-            }
+            self._hear_news(message.get("news", ()))
             deliveries = message.get("deliveries", {})
         except (AttributeError, TypeError, ValueError):
             log.warning("hub_message_malformed")  # of another version, perhaps
             return
-        self.wake(heads)
         self.wake_deliveries(deliveries)
         if message.get("revoked"):
             self._check_revocations()
         if message.get("gap"):
             self._look_anew()
+
+    def _hear_news(self, news: Iterable[Any]) -> None:
+        """Raises AttributeError, TypeError or ValueError for what is none."""
+        watches: Mapping[Any, Collection[Watching]] = self._watches  # whose keys are equal to plain tuples
+        for domain_id, kind, shared, heads in news:
+            for owner_id, seq, own in heads:
+                for watch in watches.get((domain_id, kind, owner_id), ()):
+                    watch.advance(seq, shared, own)
 
     async def _after_gap(self, unsent: int) -> None:
         """Messages were lost: others' perhaps, and so many of ours."""

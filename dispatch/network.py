@@ -137,7 +137,7 @@ class Network:
             raise TimedOut("The name was not resolved in time.") from error
         except UnicodeError as error:
             raise OSError("This is no name.") from error
-        reachable = [address for address in addresses if permitted(address, self._allow)]
+        reachable = list(filter(self.permits, addresses))
         if not reachable:
             raise Blocked
         return reachable

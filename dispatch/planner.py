@@ -21,8 +21,7 @@ from storage.models import (
     Protocol,
     ResourceState,
 )
-
-Route = tuple[Channel, Protocol]
+from storage.routing import Route
 
 LEVELS = tuple(NotificationLevel)  # ascending after ALL
 UNLIMITED: Mapping[str, int] = MappingProxyType({})

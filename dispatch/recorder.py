@@ -15,7 +15,7 @@ import structlog
 
 from dispatch.loop import where
 from storage.errors import DatabaseUnavailable
-from storage.queue import Outcome, Recorded
+from storage.verdicts import Outcome, Recorded
 
 PAUSE = 0.5  # seconds between two tries to record
 MAX_BATCH = 500  # outcomes of one transaction

@@ -22,12 +22,13 @@ from dispatch.loop import Loop, where
 from dispatch.plugins import Plugin
 from dispatch.recorder import Landed, Recorder
 from dispatch.sending import Sender, Sent
-from storage import queue
+from storage import queue, verdicts
 from storage.deliveries import WITHDRAWN
 from storage.engine import Database
 from storage.models import OPEN_STATES, AttemptOutcome, Decision, DecisionReason, DeliveryState
-from storage.queue import Claimed, Claims, Leased, Outcome, Recorded, Room, Tried, Verdict
+from storage.queue import Claimed, Claims, Leased, Room
 from storage.secrets import Vault
+from storage.verdicts import Outcome, Recorded, Tried, Verdict
 
 POLL = 1.0  # seconds: other processes' deliveries wake no worker here
 BREATH = 0.01  # seconds before asking again where a claim brought nothing, but has not seen all destinations
@@ -273,7 +274,7 @@ class Worker:
 
     async def _write(self, outcomes: Sequence[Outcome]) -> Recorded:
         now, patience = self._clock(), self._settings.patience
-        return await self._database.write(partial(queue.record, outcomes=outcomes, now=now, patience=patience))
+        return await self._database.write(partial(verdicts.record, outcomes=outcomes, now=now, patience=patience))
 
     async def _tell(self, recorded: Recorded) -> None:
         """After a commit: tell those who want to know, and look again at what is due."""

@@ -6,11 +6,12 @@ A filter comes as the mapping of its fields that were given, each of which has t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,9 +25,11 @@ from storage.queries import operators
 from storage.queries.fields import Fields
 from storage.queries.operators import PATTERNS, Filter, Question, Unaskable
 from storage.queries.sorting import Sort
+from storage.records import Narrowed, Records
+from storage.selected import Row, Selected
 
-Row = TypeVar("Row")
-Wanted = TypeVar("Wanted", bound="Narrowed")
+Each = TypeVar("Each")
+Wanted = TypeVar("Wanted", bound=Narrowed)
 
 QUERY_AT_MOST = timedelta(seconds=5)  # for one statement, on PostgreSQL
 SPELLINGS = {"key": ("key", "k"), "value": ("value", "v"), "operator": ("operator", "o")}
@@ -53,12 +56,12 @@ class Asking:
     count_only: bool = False
     spelled: Spelled = field(default_factory=dict)
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether it asks for no more than a list without a query, which indexes answer."""
         return self.question.is_empty and not self.sort
 
-    @property
+    @cached_property
     def is_keyword(self) -> bool:
         """Whether it asks for no more than a keyword's words."""
         return self.question.is_keyword and not self.sort
@@ -72,11 +75,28 @@ class Asking:
 NOTHING = Asking()
 
 
-class Narrowed(Protocol):
-    """A typed filter of a list, a dataclass, which a question narrows further."""
-
-    @property
-    def question(self) -> Question: ...
+async def listing_of(
+    server: Server,
+    asking: Asking,
+    window: Window,
+    records: Records[Wanted],
+    wanted: Wanted,
+    *,
+    selected: Selected,
+    kept: Callable[[Wanted, Order, Bounds], Awaitable[Page[Row]]] | None = None,
+) -> Listing[Row]:
+    """The page of these records that is asked for, as `listing` has it."""
+    return await listing(
+        server,
+        asking,
+        window,
+        records.fields,
+        wanted,
+        order=records.order,
+        page=lambda session, asked, order, bounds: records.page(session, asked, bounds, order=order, selected=selected),
+        count=records.count,
+        kept=kept,
+    )
 
 
 async def listing(
@@ -87,11 +107,11 @@ async def listing(
     wanted: Wanted,
     *,
     order: Callable[[Sequence[Sort]], Order],
-    page: Callable[[AsyncSession, Wanted, Order, Bounds], Awaitable[Page[Row]]],
+    page: Callable[[AsyncSession, Wanted, Order, Bounds], Awaitable[Page[Each]]],
     count: Callable[[AsyncSession, Wanted], Awaitable[int]],
-    kept: Callable[[Wanted, Order, Bounds], Awaitable[Page[Row]]] | None = None,
+    kept: Callable[[Wanted, Order, Bounds], Awaitable[Page[Each]]] | None = None,
     keeps: Callable[[Asking], bool] = lambda asking: asking.is_plain,
-) -> Listing[Row]:
+) -> Listing[Each]:
     """The page that is asked for, or none of its rows where only their count is. Raises InvalidArgument.
 
     `page` and `count` get what is `wanted` with the question in it. So does `kept`, if that is given, and reads what
@@ -102,7 +122,7 @@ async def listing(
     if not question.is_empty:
         question = replace(question, now=server.clock())
     if not is_kept:
-        with explained(question, asking.spelled):
+        with Explained(question, asking.spelled):
             operators.conditions(fields, question)
     ordered = _order(asking, order)
     bounds = _bounds(asking, window, ordered)
@@ -115,7 +135,7 @@ async def listing(
     if asking.count_only:
         return Listing(Page([], has_next=False, has_previous=False), ordered, counted)
     if kept is not None and is_kept:
-        with explained(question, asking.spelled, place=asking.place):
+        with Explained(question, asking.spelled, place=asking.place):
             return Listing(await kept(asked, ordered, bounds), ordered, counted)
     async with reading(server, asking) as session:
         return Listing(await page(session, asked, ordered, bounds), ordered, counted)
@@ -146,22 +166,32 @@ def sort_keys(given: Sequence[tuple[str, bool]], *, key: str | None, descending:
 @asynccontextmanager
 async def reading(server: Server, asking: Asking) -> AsyncIterator[AsyncSession]:
     """A session for what is asked, whose statements may not take for ever. Raises InvalidArgument."""
-    with explained(asking.question, asking.spelled, place=asking.place):
+    with Explained(asking.question, asking.spelled, place=asking.place):
         async with server.database.read(at_most=QUERY_AT_MOST) as session:
             yield session
 
 
-@contextmanager
-def explained(question: Question, spelled: Spelled, *, place: str = "query") -> Iterator[None]:
-    """Raises InvalidArgument for what storage finds that it cannot answer, with the field as it was spelled."""
-    try:
-        yield
-    except Unaskable as error:
-        raise _refusal(error.message, error.field, spelled) from error
-    except TooCostly as error:
-        if pattern := _pattern(question):
-            raise _refusal("Searching for this costs too much.", pattern, spelled) from error
-        raise InvalidArgument("This costs too much: narrow it down by other filters.", field=place) from error
+class Explained:
+    """Raises InvalidArgument for what storage finds that it cannot answer, with the field as it was spelled.
+
+    A class, for every list enters it: @contextmanager takes twice as long.
+    """
+
+    def __init__(self, question: Question, spelled: Spelled, *, place: str = "query") -> None:
+        self._question = question
+        self._spelled = spelled
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Unaskable):
+            raise _refusal(error.message, error.field, self._spelled) from error
+        if isinstance(error, TooCostly):
+            if pattern := _pattern(self._question):
+                raise _refusal("Searching for this costs too much.", pattern, self._spelled) from error
+            raise InvalidArgument("This costs too much: narrow it down by other filters.", field=self._place) from error
 
 
 def _order(asking: Asking, order: Callable[[Sequence[Sort]], Order]) -> Order:

@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from dispatch.schedules import Schedule
 from resolvers import access, channel_data, channel_rules, checks, transaction
 from resolvers.access import Caller, Role
-from resolvers.asking import NOTHING, Asking, listing
+from resolvers.asking import NOTHING, Asking, listing_of
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from resolvers.paging import Listing, Window
@@ -177,7 +177,8 @@ async def find(server: Server, caller: Caller, kind: Kind, channel_id: str, *, s
     access.require(caller, _KINDS[kind].roles)
     checks.identifier(channel_id, _KINDS[kind].id_field)
     async with server.database.read() as session:
-        return await channels.find(session, kind, channel_id, access.scope_of_id(caller), selected)
+        mine = channels.in_scope(kind, access.scope_of_id(caller))
+        return await mine.find(session, Filter(channel_id=channel_id), selected)
 
 
 async def page(
@@ -193,20 +194,9 @@ async def page(
 ) -> Listing[Row]:
     """The channels that the caller sees, newest first."""
     access.require(caller, _KINDS[kind].roles)
-    scope = access.scope(caller, domain_id)
+    records = channels.in_scope(kind, access.scope(caller, domain_id))
     _check_filter(caller, kind, wanted)
-    return await listing(
-        server,
-        asking,
-        window,
-        channels.FIELDS[kind],
-        wanted,
-        order=lambda sort: channels.order(kind, sort),
-        page=lambda session, asked, order, bounds: channels.page(
-            session, kind, scope, asked, bounds, order=order, selected=selected
-        ),
-        count=lambda session, asked: channels.count(session, kind, scope, asked),
-    )
+    return await listing_of(server, asking, window, records, wanted, selected=selected)
 
 
 async def _change(server: Server, caller: Caller, kind: Kind, channel_id: str, values: Mapping[str, Any]) -> Channel:
@@ -307,13 +297,11 @@ def _require_own(caller: Caller, owner_id: str, field: str) -> None:
 def _check_filter(caller: Caller, kind: Kind, wanted: Filter) -> None:
     terms = _KINDS[kind]
     texts = {
-        terms.id_field: wanted.channel_id,
-        terms.owner_field: wanted.owner_id,
-        "name": wanted.name,
-        "protocolId": wanted.protocol_id,
+        f"filter.{terms.id_field}": wanted.channel_id,
+        f"filter.{terms.owner_field}": wanted.owner_id,
+        "filter.name": wanted.name,
+        "filter.protocolId": wanted.protocol_id,
     }
-    for field, value in texts.items():
-        if value is not None:
-            checks.text(value, f"filter.{field}")
+    checks.given(checks.text, texts)
     if wanted.owner_id is not None:
         _require_own(caller, wanted.owner_id, f"filter.{terms.owner_field}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -38,6 +38,13 @@ def identifiers(values: Sequence[str], field: str, *, most: int = MAX_IDS, longe
         raise InvalidArgument(f"This may name {most} at most.", field=field)
     named = (text(value, f"{field}.{index}", longest=longest) for index, value in enumerate(values))
     return list(dict.fromkeys(named))
+
+
+def given(check: Callable[[str, str], str], values: Mapping[str, str | None]) -> None:
+    """Check each by its field; None was not given. Raises InvalidArgument."""
+    for field, value in values.items():
+        if value is not None:
+            check(value, field)
 
 
 def origin(value: str | None) -> str | None:

@@ -13,20 +13,21 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import access, fanout, once
+from resolvers import access, announcements, fanout, once
 from resolvers.access import Caller
+from resolvers.announcements import Reached
 from resolvers.context import Server
 from resolvers.errors import Refused
-from resolvers.fanout import CHUNK, Choice, Plan, Reached, Saying
+from resolvers.fanout import AT_ONCE, Choice, Plan, Saying
 from resolvers.grouping import MAX_WEIGHT
 from resolvers.once import Said
 from storage import contents, fanouts, ids, inboxes, routing
 from storage.contents import NewContent
 from storage.creations import NewNotification
 from storage.errors import DatabaseUnavailable
+from storage.fanouts import NewFanout
 from storage.idempotency import Claim
 from storage.inboxes import Owner
-from storage.models import Fanout
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Call:
 
         Whom it reaches is whoever is known by then, and those before it make users known.
         """
-        return {"identity.User": 1, "identity.Project": CHUNK}.get(self.content.resource_type or "", MAX_WEIGHT)
+        return {"identity.User": 1, "identity.Project": AT_ONCE}.get(self.content.resource_type or "", MAX_WEIGHT)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ async def say(server: Server, calls: Sequence[Call]) -> list[Said | Exception]:
         if len(calls) == 1 or isinstance(error, DatabaseUnavailable):
             return [error] * len(calls)
         return [outcome for call in calls for outcome in await say(server, [call])]
-    await fanout.announce(server, reached)
-    if any(isinstance(outcome, Said) and outcome.recipient_count > CHUNK for outcome in outcomes):
+    await announcements.announce(server, reached)
+    if any(isinstance(outcome, Said) and outcome.recipient_count > AT_ONCE for outcome in outcomes):
         server.wake_fanout()
     return [*outcomes]
 
@@ -129,7 +130,7 @@ async def _to_projects(session: AsyncSession, some: Sequence[_Stored]) -> list[_
 
 def _to_project(call: Call, content: NewContent, plan: Plan) -> _Addressed:
     users, later = fanout.users_behind(plan), fanout.users_behind_later(plan)
-    is_crowd = len(users) > CHUNK
+    is_crowd = len(users) > AT_ONCE
     saying = _saying(
         call,
         content,
@@ -148,8 +149,8 @@ async def _to_domains(session: AsyncSession, some: Sequence[_Stored]) -> list[_A
 async def _to_domain(session: AsyncSession, call: Call, content: NewContent) -> _Addressed:
     for caller in _people([call]):  # who is one of those reached
         await inboxes.register(session, caller.domain_id, [caller.owner_id])
-    users = await inboxes.known_users(session, content.domain_id, limit=CHUNK + 1)
-    is_crowd = len(users) > CHUNK
+    users = await inboxes.known_users(session, content.domain_id, limit=AT_ONCE + 1)
+    is_crowd = len(users) > AT_ONCE
     record_id = ids.new(ids.NOTIFICATION)
     saying = _saying(call, content, user_ids=() if is_crowd else users, record_id=record_id, record_plan=())
     return _Addressed(saying, is_for_all=is_crowd)
@@ -170,15 +171,15 @@ def _saying(call: Call, content: NewContent, **what: Any) -> Saying:
 
 async def _leave_for_later(session: AsyncSession, addressed: _Addressed, record: NewNotification) -> int:
     """Keep those whom the record's create does not reach at once; how many they are."""
-    for due_at, users in addressed.later.items():
-        await fanouts.start(session, _fanout(record, due_at=due_at), users)
+    later = [(_fanout(record, due_at=due_at), users) for due_at, users in addressed.later.items()]
+    await fanouts.start(session, later)
     if addressed.is_for_all:
         return await fanouts.start_for_domain(session, _fanout(record, due_at=record.created_at))
     return sum(map(len, addressed.later.values()))
 
 
-def _fanout(record: NewNotification, *, due_at: datetime) -> Fanout:
-    return Fanout(
+def _fanout(record: NewNotification, *, due_at: datetime) -> NewFanout:
+    return NewFanout(
         record_id=record.notification_id,
         domain_id=record.domain_id,
         content_id=record.content_id,

@@ -11,6 +11,7 @@ import base64
 import hashlib
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -100,6 +101,7 @@ def seq_within(inbox: Inbox | Row | None, position: StreamCursor, *, field: str)
     return position.seq
 
 
+@lru_cache
 def _signature(order: Order) -> str:
     return ",".join(f"{'-' if key.descending else ''}{key.name}" for key in order)
 

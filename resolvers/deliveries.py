@@ -8,7 +8,7 @@ from dataclasses import replace
 from dispatch.hub import DeliveryWatch, FellBehind, HubClosed
 from resolvers import access, checks
 from resolvers.access import Caller
-from resolvers.asking import NOTHING, Asking, listing
+from resolvers.asking import NOTHING, Asking, listing_of
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, Unavailable
 from resolvers.paging import Listing, Window
@@ -16,7 +16,6 @@ from storage import deliveries
 from storage.deliveries import Filter
 from storage.models import Attempt, DeliveryState
 from storage.paging import Bounds
-from storage.queries import fields
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 
@@ -42,17 +41,13 @@ async def page(
     """The deliveries that the caller may see, newest first."""
     scope = access.scope(caller, domain_id)
     check(wanted)
-    return await listing(
+    return await listing_of(
         server,
         asking,
         window,
-        fields.DELIVERY,
+        deliveries.in_scope(scope),
         wanted,
-        order=deliveries.order,
-        page=lambda session, asked, order, bounds: deliveries.page(
-            session, scope, asked, bounds, order=order, selected=selected
-        ),
-        count=lambda session, asked: deliveries.count(session, scope, asked),
+        selected=selected,
         kept=lambda asked, _order, bounds: deliveries.page_kept(
             server.database, scope, asked, bounds, selected=selected
         ),
@@ -96,7 +91,8 @@ async def _read(server: Server, scope: Scope, wanted: Filter, changed: Sequence[
     if not among:
         return []
     async with server.database.read() as session:
-        page = await deliveries.page(session, scope, replace(wanted, delivery_ids=among), Bounds(limit=len(among)))
+        mine = deliveries.in_scope(scope)
+        page = await mine.page(session, replace(wanted, delivery_ids=among), Bounds(limit=len(among)))
     return sorted(page.rows, key=lambda row: among.index(row.delivery_id))
 
 
@@ -111,6 +107,4 @@ def check(wanted: Filter) -> None:
         "filter.channelId": wanted.channel_id,
         "filter.protocolId": wanted.protocol_id,
     }
-    for field, value in ids.items():
-        if value is not None:
-            checks.identifier(value, field)
+    checks.given(checks.identifier, ids)

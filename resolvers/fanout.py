@@ -9,27 +9,38 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, cast
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch import planner
-from dispatch.hub import Changed
 from dispatch.planner import DispatchDecision
+from resolvers import announcements
+from resolvers.announcements import Reached
 from resolvers.context import Server
-from storage import changes, creations, deliveries, fanouts, feeds, ids, inboxes, routing, statements, usages
+from storage import (
+    changes,
+    creations,
+    deliveries,
+    fanouts,
+    ids,
+    inboxes,
+    routing,
+    statements,
+    usages,
+)
 from storage.changes import Addition
 from storage.contents import AnyContent
 from storage.creations import NewNotification, Place
 from storage.deliveries import NewDelivery
+from storage.fanouts import Due
 from storage.inboxes import Owner
 from storage.models import (
     OPEN_STATES,
     Decision,
     DeliveryState,
-    Fanout,
     InboxKind,
     ProtocolType,
 )
@@ -37,7 +48,7 @@ from storage.routing import Route
 
 Plan = Sequence[tuple[Route, DispatchDecision]]
 
-CHUNK = 100  # recipients of one create's own transaction: more would hold SQLite's only writer for too long
+AT_ONCE = 100  # recipients of one create's own transaction, for which its answer waits
 
 
 @dataclass(frozen=True)
@@ -51,15 +62,6 @@ class Saying:
     project_id: str | None = None
     record_id: str | None = None  # the record whose children the users' rows are; None when one user is addressed
     record_plan: Plan | None = None  # of the channels of a record that is made with them; None: none is made now
-
-
-@dataclass(frozen=True)
-class Reached:
-    """What a saying, or a transaction, has added. A record comes first."""
-
-    notifications: Sequence[NewNotification] = ()
-    heads: Mapping[Owner, int] = field(default_factory=dict)
-    deliveries: Sequence[NewDelivery] = ()
 
 
 class Choice(NamedTuple):
@@ -107,7 +109,6 @@ def together(reached: Sequence[Reached]) -> Reached:
     """What a whole transaction has added."""
     return Reached(
         [row for each in reached for row in each.notifications],
-        {owner: head for each in reached for owner, head in each.heads.items()},
         [delivery for each in reached for delivery in each.deliveries],
     )
 
@@ -170,43 +171,24 @@ async def reach_next_chunk(server: Server) -> bool:
     reached = await server.database.write(work)
     if reached is None:
         return False
-    await announce(server, reached)
+    await announcements.announce(server, reached)
     return True
 
 
-async def announce(server: Server, reached: Reached) -> None:
-    """After commit: tell the streams and wake the worker."""
-    await server.hub.publish({**reached.heads, **_feeds(reached.notifications)})
-    await announce_deliveries(server, reached.deliveries)
-
-
-async def announce_deliveries(server: Server, changed: Sequence[Changed]) -> None:
-    """The same, where nothing but deliveries has changed."""
-    await server.hub.publish_deliveries(changed)
-    if changed:
-        server.wake_worker()
-
-
-async def _continue(session: AsyncSession, fanout: Fanout, now: datetime) -> Reached:
-    user_ids = await fanouts.next_users(session, fanout, limit=CHUNK)
+async def _continue(session: AsyncSession, fanout: Due, now: datetime) -> Reached:
+    chunk = await fanouts.next_chunk(session, fanout)
     saying = Saying(
         content=fanout.content,
         created_by=fanout.created_by,
         now=now,
-        user_ids=user_ids,
+        user_ids=chunk.user_ids,
         project_id=fanout.project_id,
         record_id=fanout.record_id,
     )
     [reached] = await reach(session, [saying])
-    await fanouts.reached(session, fanout, user_ids)
-    if len(user_ids) < CHUNK:
+    if chunk.is_last:
         await fanouts.finish(session, fanout)
     return reached
-
-
-def _feeds(rows: Sequence[NewNotification]) -> dict[Owner, int]:
-    """The feeds of the domains that these rows' records are in: how far they have come, the stream sees for itself."""
-    return {inboxes.of_domain(row.domain_id): feeds.LAST for row in rows if row.user_id is None}
 
 
 def _audience(saying: Saying) -> Audience:
@@ -246,7 +228,7 @@ def _owners(saying: Saying) -> list[Owner]:
 
 
 def _reached(saying: Saying, plans: Mapping[str, Plan], places: Mapping[Owner, Iterator[Place]]) -> Reached:
-    rows, made, heads = [], [], {}
+    rows, made = [], []
     if saying.project_id is None and saying.record_plan is not None:
         rows.append(_notification(saying, None, None, saying.record_plan))
         made += _deliveries(rows[-1], saying.record_plan)
@@ -255,8 +237,7 @@ def _reached(saying: Saying, plans: Mapping[str, Plan], places: Mapping[Owner, I
         plan = plans.get(owner.owner_id, ()) if owner.kind is InboxKind.USER else saying.record_plan or ()
         rows.append(_notification(saying, owner, place, plan))
         made += _deliveries(rows[-1], plan)
-        heads[owner] = place.seq
-    return Reached(rows, heads, made)
+    return Reached(rows, made)
 
 
 def _notification(saying: Saying, owner: Owner | None, place: Place | None, plan: Plan) -> NewNotification:

@@ -17,7 +17,7 @@ from resolvers.cursors import FeedCursor, StreamCursor
 from resolvers.events import Event
 from resolvers.logs import Tell
 from resolvers.streams import StreamFilter
-from storage import inboxes, lines
+from storage import added_rows, inboxes
 from storage.models import Notification
 from storage.scope import Scope
 from storage.selected import Row
@@ -35,7 +35,7 @@ class FeedEvent:
     def from_event(cls, event: Event) -> FeedEvent:
         """Of a project's log."""
         assert event.notification is not None
-        return cls(cursors.for_stream(event.position), lines.with_values(event.notification))
+        return cls(cursors.for_stream(event.position), added_rows.with_values(event.notification))
 
 
 async def watch(

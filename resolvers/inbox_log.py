@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence, Set
+from operator import itemgetter
+from typing import Any
 
 from resolvers import cursors, events
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired
 from resolvers.events import Batch, Event, EventKind, Stood
-from storage import changes, inboxes, lines
+from storage import added_rows, changes, inboxes, lines
 from storage.inboxes import Owner
 from storage.lines import Found, Line
 from storage.models import ChangeKind
@@ -22,6 +24,8 @@ Following = Callable[[StreamCursor], Batch | None]
 
 _KINDS = {kind.value: EventKind(kind.value) for kind in ChangeKind}
 _ADDED, _READ = EventKind.ADDED, EventKind.READ
+_PLACE = itemgetter(*map(added_rows.POSITIONS.__getitem__, ("inbox_id", "generation", "seq")))
+_COUNTS = itemgetter(*map(added_rows.POSITIONS.__getitem__, ("unread_count", "unseen_count")))
 
 
 async def start(server: Server, owner: Owner, after: StreamCursor | None) -> StreamCursor:
@@ -74,6 +78,15 @@ async def _following(server: Server, positions: Sequence[StreamCursor], limit: i
         return _batch(found, log, existing) if log and _follows(log[0], position) else None
 
     return batch
+
+
+def brought(shared: Any, own: Any) -> Event | None:
+    """The event of a change whose news brought it along; None where that is of another version."""
+    row = added_rows.received(shared, own)
+    if row is None:
+        return None
+    unread_count, unseen_count = _COUNTS(row)
+    return Event(_ADDED, StreamCursor(*_PLACE(row)), unread_count, unseen_count, None, row)
 
 
 async def reset(server: Server, owner: Owner) -> Event:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import access, checks, cursors, transaction
+from resolvers import access, checks, cursors, events, transaction
 from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.cursors import StreamCursor
@@ -52,13 +52,12 @@ class Changed:
 def state(inbox: Inbox | Row | None) -> InboxState:
     if inbox is None:
         return InboxState(0, 0, 0, cursors.BEGINNING)
-    head = StreamCursor(inbox.inbox_id, inbox.generation, inbox.last_seq)
-    return InboxState(inbox.unread_count, inbox.unseen_count, inbox.total_count, head)
+    return InboxState(inbox.unread_count, inbox.unseen_count, inbox.total_count, events.head(inbox))
 
 
 def cursor(inbox: Inbox, seq: int) -> str:
     """The stream cursor of a change of this inbox."""
-    return cursors.for_stream(StreamCursor(inbox.inbox_id, inbox.generation, seq))
+    return cursors.for_stream(events.at(inbox, seq))
 
 
 def own(caller: Caller) -> Owner:

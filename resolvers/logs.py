@@ -1,9 +1,10 @@
 """The logs that this process's streams follow: what is new in each is read once for all of them.
 
-A stream reads its log itself until it stands where the log's other followers stand. From there on it is handed what one
-reader finds, and many logs that have moved together are read with one query. Whoever does not take an event at once,
-or where anything is in doubt, falls off and reads for itself again: the log is the truth. It must not know what an
-event is for, nor who may see it.
+A stream reads its log itself until it stands where the log's other followers stand. From there on it is handed what
+comes: where few follow, the event that the news of a change brings along, if it is the next one; else what one reader
+finds, by one query for many logs that have moved together. Whoever does not take an event at once, or where anything is
+in doubt, falls off and reads for itself again: the log is the truth. It must not know what an event is for, nor who may
+see it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from dispatch.hub import Hub, HubClosed
 from resolvers.cursors import StreamCursor
@@ -22,10 +24,19 @@ from storage.inboxes import Owner
 RECENT = 256  # events of a process that are kept for streams which are a moment behind
 TOGETHER = 500  # logs that are read with one query
 IN_ONE_GO = 500  # events are told before others have their turn
+FEW = 16  # who follow a log are told at once of what its news brings along: a crowd has to be told bit by bit
 
 Tell = Callable[[Event], bool]  # takes an event at once, or says that it cannot
 Following = Callable[[StreamCursor], Batch | None]
 ReadEach = Callable[[Sequence[StreamCursor]], Awaitable[Following]]  # tells what follows each position, when asked
+Brought = Callable[[Any, Any], Event | None]  # makes an event of what the news of it says: of all told, of this one
+
+
+class Source(NamedTuple):
+    """Where the events of a log come from."""
+
+    read: ReadEach
+    brought: Brought
 
 
 class Follower:
@@ -105,17 +116,19 @@ class Log:
         "_moved",
         "_read_for",
         "_since",
+        "_source",
         "listening",
         "position",
     )
 
-    def __init__(self, moved: Callable[[Log], None], kept: deque[Log]) -> None:
+    def __init__(self, source: Source, moved: Callable[[Log], None], kept: deque[Log]) -> None:
         self.position: StreamCursor | None = None  # what comes after it is still to be told
         self.listening = 0  # how many streams, whether they follow it or are behind
         self._counts: tuple[int, int] | None = None  # of what is unread and unseen there; None where there is no inbox
         self._head = 0  # how far it is said to have come
         self._read_for = 0  # the same when it was read last
         self._followers: dict[Follower, None] = {}
+        self._source = source
         self._moved = moved
         self._kept = kept
         self._events: list[Event] = []  # the last ones up to the position: all that came, while somebody was behind
@@ -127,8 +140,10 @@ class Log:
         """Whether there is more to be told, as far as is known."""
         return self.position is not None and bool(self._followers) and self._head > self.position.seq
 
-    def advance(self, head: int) -> None:
-        """It is said to have come this far."""
+    def advance(self, head: int, shared: Any = None, own: Any = None) -> None:
+        """It is said to have come this far, by a change of which the news may bring the event along."""
+        if own is not None and 0 < len(self._followers) <= FEW and head == self._seq + 1:
+            self._hear(self._source.brought(shared, own))
         self._head = max(self._head, head)
         if self.has_news:
             self._moved(self)
@@ -184,19 +199,20 @@ class Log:
         """What was found after a position; None where it is not one of this log any more."""
         told = 0
         for event in batch.events if batch else ():
-            if position != self.position:
-                break
-            told += len(self._followers)
             if told > IN_ONE_GO:
                 told = 0
                 await asyncio.sleep(0)
-            self._tell(event)
-            position = event.position
-        if batch is None or position != self.position:
+            if not self._is_past(position):
+                break
+            if event.position.seq > self._seq:  # else its news was here before it was read
+                told += len(self._followers)
+                self._tell(event)
+        if batch is None or not self._is_past(position):
             self.lose()
             return
-        self._stand(batch.position, batch.inbox)
-        if batch.inbox and batch.inbox.last_seq > batch.position.seq:
+        if batch.position.seq >= self._seq:
+            self._stand(batch.position, batch.inbox)
+        if batch.inbox:
             self.advance(batch.inbox.last_seq)
 
     def recent(self, position: StreamCursor) -> Batch | None:
@@ -210,6 +226,21 @@ class Log:
         """Of the events that it keeps, if it still does."""
         if self._events:
             self._since = self._events.pop(0).position.seq
+
+    @property
+    def _seq(self) -> int:
+        assert self.position
+        return self.position.seq
+
+    def _hear(self, event: Event | None) -> None:
+        assert self.position
+        if event is not None and event.position.generation == self.position.generation:
+            self._tell(event)
+
+    def _is_past(self, position: StreamCursor) -> bool:
+        """Whether all up to that was told to those who follow, and perhaps more."""
+        here = self.position
+        return here is not None and here.generation == position.generation and here.seq >= position.seq
 
     def _begin(self, batch: Batch) -> None:
         if self.position != batch.position:
@@ -232,6 +263,8 @@ class Log:
         if self.listening > len(self._followers):
             self._events.append(event)
             self._kept.append(self)
+            if len(self._kept) > RECENT:
+                self._kept.popleft().forget_oldest()
         else:
             self._events.clear()
             self._since = event.position.seq
@@ -253,12 +286,12 @@ class Logs:
 
     @contextmanager
     def listen(
-        self, hub: Hub, owner: Owner, *, read: ReadEach, wants: Callable[[Event], bool], tell: Tell | None
+        self, hub: Hub, owner: Owner, *, source: Source, wants: Callable[[Event], bool], tell: Tell | None
     ) -> Iterator[Follower]:
         """Hear of a log from now on: what is published before the first read of its rows is not missed."""
         log = self._logs.get(owner)
         if log is None:
-            log = self._logs[owner] = Log(self._start(read), self._kept)
+            log = self._logs[owner] = Log(source, self._start(source.read), self._kept)
             hub.add(owner, log)
         log.listening += 1
         try:
@@ -282,18 +315,19 @@ class Logs:
         return moved
 
     async def _read(self, read: ReadEach) -> None:
-        """What is new in the logs that have moved, until none has."""
+        """Tell what is new in the logs that have moved, until none has."""
         try:
             while self._moved:
                 taken = list(self._moved)[:TOGETHER]
                 for log in taken:
                     del self._moved[log]
-                await self._tell({log: log.to_read() for log in taken if log.has_news}, read)
+                if positions := {log: log.to_read() for log in taken if log.has_news}:
+                    await self._tell_read(positions, read)
         finally:
             if self._reading is asyncio.current_task():
                 self._reading = None
 
-    async def _tell(self, positions: Mapping[Log, StreamCursor], read: ReadEach) -> None:
+    async def _tell_read(self, positions: Mapping[Log, StreamCursor], read: ReadEach) -> None:
         try:
             following = await read([*positions.values()])
         except Exception:  # whoever follows reads alone then, and hears what is wrong
@@ -301,14 +335,9 @@ class Logs:
                 log.miss()
             return
         for log, position in positions.items():
-            await self._tell_one(log, position, following)
-
-    async def _tell_one(self, log: Log, position: StreamCursor, following: Following) -> None:
-        try:
-            batch = following(position)
-        except Exception:  # as above
-            log.miss()
-            return
-        await log.tell(position, batch)
-        while len(self._kept) > RECENT:  # after each log: what dies young costs the garbage collector nothing
-            self._kept.popleft().forget_oldest()
+            try:
+                batch = following(position)
+            except Exception:  # as above
+                log.miss()
+            else:
+                await log.tell(position, batch)

@@ -6,7 +6,7 @@ How creates are written, `resolvers.creates` says.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -53,8 +53,9 @@ class NotificationOrderField(StrEnum):
 
 NEWEST_FIRST = (notification_lists.CREATED_AT, notification_lists.ID)
 SORT_KEYS = {
-    key.name: key
+    (key.name, way): replace(key, descending=way is OrderDirection.DESC)
     for key in (*NEWEST_FIRST, notification_lists.TOPIC, notification_lists.TYPE, notification_lists.LEVEL)
+    for way in OrderDirection
 }
 
 
@@ -134,7 +135,7 @@ async def find_all(server: Server, caller: Caller, notification_ids: Collection[
     return {row.notification_id: row for row in rows}
 
 
-async def page(
+def page(
     server: Server,
     caller: Caller,
     wanted: Filter,
@@ -144,11 +145,11 @@ async def page(
     window: Window,
     asking: Asking = NOTHING,
     selected: Selected = ALL,
-) -> Listing[NotificationRow]:
+) -> Awaitable[Listing[NotificationRow]]:
     """The caller's notifications: a user's own, a service's own records, an administrator's whole domain."""
     scope = access.scope(caller, domain_id)
     _check_filter(wanted)
-    return await listing(
+    return listing(
         server,
         asking,
         window,
@@ -199,16 +200,16 @@ def _domain(caller: Caller, creation: Creation) -> str:
 
 
 def _check_filter(wanted: Filter) -> None:
-    for field, values in (("notificationIds", wanted.notification_ids), ("topics", wanted.topics)):
-        if values is not None:
-            checks.identifiers(values, f"filter.{field}", longest=checks.MAX_NAME_LENGTH)
-    for field, value in (
-        ("parentNotificationId", wanted.parent_notification_id),
-        ("projectId", wanted.project_id),
-        ("userId", wanted.user_id),
-    ):
-        if value is not None:
-            checks.identifier(value, f"filter.{field}")
+    if wanted.notification_ids is not None:
+        checks.identifiers(wanted.notification_ids, "filter.notificationIds", longest=checks.MAX_NAME_LENGTH)
+    if wanted.topics is not None:
+        checks.identifiers(wanted.topics, "filter.topics", longest=checks.MAX_NAME_LENGTH)
+    if wanted.parent_notification_id is not None:
+        checks.identifier(wanted.parent_notification_id, "filter.parentNotificationId")
+    if wanted.project_id is not None:
+        checks.identifier(wanted.project_id, "filter.projectId")
+    if wanted.user_id is not None:
+        checks.identifier(wanted.user_id, "filter.userId")
 
 
 def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]], sort: Sequence[Sort]) -> Order:
@@ -221,5 +222,4 @@ def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]], so
         return NEWEST_FIRST
     if len({field for field, _ in order_by}) < len(order_by):
         raise InvalidArgument("A field can be ordered by once.", field="orderBy")
-    keys = [replace(SORT_KEYS[field], descending=way is OrderDirection.DESC) for field, way in order_by]
-    return [*keys, replace(notification_lists.ID, descending=keys[-1].descending)]
+    return (*(SORT_KEYS[key] for key in order_by), SORT_KEYS[notification_lists.ID.name, order_by[-1][1]])

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from resolvers import fanout, transaction
+from resolvers import announcements, transaction
 from resolvers.access import Caller
+from resolvers.announcements import Reached
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, Refused
-from resolvers.fanout import Reached
 from storage import idempotency, notifications
 from storage.creations import NewNotification
 from storage.idempotency import Claim
@@ -57,7 +57,7 @@ async def say(server: Server, caller: Caller, work: Say, *, claim: Claim | None)
         return await unless_said(session, [claim], it)
 
     [outcome], reached = await transaction.write(server, caller, unless_said_before)
-    await fanout.announce(server, reached)
+    await announcements.announce(server, reached)
     return _given(outcome)
 
 

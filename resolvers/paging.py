@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from resolvers import cursors
 from resolvers.errors import InvalidArgument
@@ -16,8 +16,7 @@ MAX_PAGE = 100
 Row = TypeVar("Row")
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """The Relay arguments of a list, as they were given."""
 
     first: int | None = None

@@ -12,14 +12,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from dispatch.plugins import Plugin, Verification
 from resolvers import access, checks, plugins, transaction
 from resolvers.access import Caller
-from resolvers.asking import NOTHING, Asking, listing
+from resolvers.asking import NOTHING, Asking, listing_of
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
 from storage import ids, protocols
 from storage.models import JsonObject, Protocol, ProtocolType, ResourceState
 from storage.protocols import Filter
-from storage.queries import fields
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 
@@ -168,7 +167,8 @@ async def find(server: Server, caller: Caller, protocol_id: str, *, selected: Se
     access.require(caller, access.ADMINS)
     checks.identifier(protocol_id, "protocolId")
     async with server.database.read() as session:
-        return await protocols.show(session, protocol_id, _scope_of(caller, protocol_id), selected)
+        seen = protocols.in_scope(_scope_of(caller, protocol_id))
+        return await seen.find(session, Filter(protocol_id=protocol_id), selected)
 
 
 async def page(
@@ -184,21 +184,8 @@ async def page(
     """The domain's protocols, newest first."""
     access.require(caller, access.ADMINS)
     domain = access.domain_of(caller, domain_id, field="filter.domainId")
-    for field, value in (("filter.protocolId", wanted.protocol_id), ("filter.name", wanted.name)):
-        if value is not None:
-            checks.text(value, field)
-    return await listing(
-        server,
-        asking,
-        window,
-        fields.PROTOCOL,
-        wanted,
-        order=protocols.order,
-        page=lambda session, asked, _order, bounds: protocols.page(
-            session, domain, asked, bounds, sort=asking.sort, selected=selected
-        ),
-        count=lambda session, asked: protocols.count(session, domain, asked),
-    )
+    checks.given(checks.text, {"filter.protocolId": wanted.protocol_id, "filter.name": wanted.name})
+    return await listing_of(server, asking, window, protocols.in_scope(Scope(domain)), wanted, selected=selected)
 
 
 async def _require(server: Server, caller: Caller, protocol_id: str) -> Protocol:

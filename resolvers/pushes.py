@@ -10,9 +10,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from resolvers import access, channel_data, checks, fanout, idempotency, notifications, once
 from resolvers.access import Caller
+from resolvers.announcements import Reached
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound
-from resolvers.fanout import Reached, Saying
+from resolvers.fanout import Saying
 from resolvers.once import Said
 from storage import contents, deliveries, ids, protocols
 from storage.contents import NewContent

@@ -9,13 +9,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from resolvers import access, checks, transaction
 from resolvers.access import Caller
-from resolvers.asking import NOTHING, Asking, listing
+from resolvers.asking import NOTHING, Asking, listing_of
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
 from storage import ids, protocols, quotas, usages
 from storage.models import ProtocolType, Quota
-from storage.queries import fields
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 
@@ -81,7 +80,8 @@ async def find(server: Server, caller: Caller, quota_id: str, *, selected: Selec
     access.require(caller, access.ADMINS)
     checks.identifier(quota_id, "quotaId")
     async with server.database.read() as session:
-        return await quotas.find(session, quota_id, access.scope_of_id(caller), selected)
+        mine = quotas.in_scope(access.scope_of_id(caller))
+        return await mine.find(session, quotas.Filter(quota_id=quota_id), selected)
 
 
 async def page(
@@ -96,20 +96,9 @@ async def page(
 ) -> Listing[Row]:
     """The domain's quotas, newest first."""
     access.require(caller, access.ADMINS)
-    scope = access.scope(caller, domain_id)
-    _check_ids({"filter.quotaId": wanted.quota_id, "filter.protocolId": wanted.protocol_id})
-    return await listing(
-        server,
-        asking,
-        window,
-        fields.QUOTA,
-        wanted,
-        order=quotas.order,
-        page=lambda session, asked, order, bounds: quotas.page(
-            session, scope, asked, bounds, order=order, selected=selected
-        ),
-        count=lambda session, asked: quotas.count(session, scope, asked),
-    )
+    records = quotas.in_scope(access.scope(caller, domain_id))
+    checks.given(checks.identifier, {"filter.quotaId": wanted.quota_id, "filter.protocolId": wanted.protocol_id})
+    return await listing_of(server, asking, window, records, wanted, selected=selected)
 
 
 async def page_usages(
@@ -124,21 +113,10 @@ async def page_usages(
 ) -> Listing[Row]:
     """What went through the domain's protocols, the latest day first."""
     access.require(caller, access.ADMINS)
-    scope = access.scope(caller, domain_id)
-    _check_ids({"filter.protocolId": wanted.protocol_id})
-    _check_days({"filter.dateFrom": wanted.date_from, "filter.dateTo": wanted.date_to})
-    return await listing(
-        server,
-        asking,
-        window,
-        fields.NOTIFICATION_USAGE,
-        wanted,
-        order=usages.order,
-        page=lambda session, asked, order, bounds: usages.page(
-            session, scope, asked, bounds, order=order, selected=selected
-        ),
-        count=lambda session, asked: usages.count(session, scope, asked),
-    )
+    records = usages.in_scope(access.scope(caller, domain_id))
+    checks.given(checks.identifier, {"filter.protocolId": wanted.protocol_id})
+    checks.given(_day, {"filter.dateFrom": wanted.date_from, "filter.dateTo": wanted.date_to})
+    return await listing_of(server, asking, window, records, wanted, selected=selected)
 
 
 async def _lock(session: AsyncSession, caller: Caller, quota_id: str) -> Quota:
@@ -163,16 +141,10 @@ def _limits(limits: Mapping[str, int | None]) -> Mapping[str, int | None]:
     return limits
 
 
-def _check_ids(given: Mapping[str, str | None]) -> None:
-    for field, value in given.items():
-        if value is not None:
-            checks.identifier(value, field)
-
-
-def _check_days(given: Mapping[str, str | None]) -> None:
-    for field, value in given.items():
-        if value is not None and not _is_day(value):
-            raise InvalidArgument("This must be a day such as 2026-01-31.", field=field)
+def _day(value: str, field: str) -> str:
+    if not _is_day(value):
+        raise InvalidArgument("This must be a day such as 2026-01-31.", field=field)
+    return value
 
 
 def _is_day(value: str) -> bool:

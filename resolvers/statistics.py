@@ -53,7 +53,7 @@ async def read(server: Server, caller: Caller, record: Record, query: Statistics
     question = Question(every, either, query.keyword, now=server.clock())
     wanted = _wanted(query, question, reader)
     scope = access.scope(caller, _domain(caller, every, reader.spelled))
-    with asking.explained(question, reader.spelled):
+    with asking.Explained(question, reader.spelled):
         async with server.database.read(at_most=AT_MOST) as session:
             return await statistics.read(session, record, scope, wanted)
 

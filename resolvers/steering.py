@@ -10,11 +10,12 @@ from typing import Any, cast
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch import planner
-from resolvers import access, checks, deliveries, fanout, transaction
+from resolvers import access, announcements, checks, deliveries, fanout, transaction
 from resolvers.access import Caller
+from resolvers.announcements import Reached
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound
-from resolvers.fanout import Reached, Saying
+from resolvers.fanout import Saying
 from storage import contents, routing, states, steering
 from storage.contents import NewContent
 from storage.deliveries import Filter
@@ -44,7 +45,7 @@ async def try_channel(server: Server, caller: Caller, *, channel_id: str, messag
         return reached
 
     reached = await transaction.write(server, caller, work)
-    await fanout.announce(server, reached)
+    await announcements.announce(server, reached)
     return cast(Delivery, reached.deliveries[0])
 
 
@@ -62,7 +63,7 @@ async def retry(server: Server, caller: Caller, *, delivery_id: str) -> Delivery
         return revived[0]
 
     row = await transaction.write(server, caller, work)
-    await fanout.announce_deliveries(server, [row])
+    await announcements.announce_deliveries(server, [row])
     return row
 
 
@@ -97,7 +98,7 @@ async def replay(
         return await steering.revive(session, rows)
 
     revived = await transaction.write(server, caller, work)
-    await fanout.announce_deliveries(server, revived)
+    await announcements.announce_deliveries(server, revived)
     return len(revived)
 
 

@@ -19,7 +19,7 @@ from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, Unavailable
 from resolvers.events import Batch, Event, EventKind
-from resolvers.logs import Follower, Tell
+from resolvers.logs import Follower, Source, Tell
 from storage import feeds
 from storage import inboxes as inbox_rows
 from storage.inboxes import Owner
@@ -147,8 +147,8 @@ def listen(
     server: Server, owner: Owner, *, wants: Callable[[Event], bool], tell: Tell | None
 ) -> AbstractContextManager[Follower]:
     """Follow a log together with the process's other streams."""
-    read = partial(inbox_log.read_each, server, limit=BATCH)
-    return server.logs.listen(server.hub, owner, read=read, wants=wants, tell=tell)
+    source = Source(partial(inbox_log.read_each, server, limit=BATCH), inbox_log.brought)
+    return server.logs.listen(server.hub, owner, source=source, wants=wants, tell=tell)
 
 
 def _is_new(event: Event, wanted: StreamFilter) -> bool:

@@ -6,8 +6,9 @@ It must not look into the operation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import product
 
 from cross_web import HTTPException
 from starlette.types import Message, Receive
@@ -123,28 +124,23 @@ def parameters(given: Mapping[str, str]) -> dict[str, object]:
 def operation(data: object) -> Asked:
     if not isinstance(data, dict):
         raise Refusal(400, "A request is one JSON object; batches are not answered.")
-    for field, value in data.items():
-        kind, described = _KINDS.get(field, _ANYTHING)
-        if value is not None and not isinstance(value, kind):
-            raise Refusal(400, f"{field} must be {described}.", field=field)
-    given = data.get
-    asked = Asked(
-        given("query"),
-        given("variables"),
-        given("operationName") or None,  # the specification: empty is as good as none
-        given("extensions"),
-        given("documentId") or None,
-    )
+    given = tuple(map(data.get, _KINDS))
+    if tuple(map(type, given)) not in _WELL_FORMED:
+        raise _ill_formed(given)
+    query, variables, operation_name, extensions, document_id = given
+    # The specification: empty is as good as none.
+    asked = Asked(query, variables, operation_name or None, extensions, document_id or None)
     if asked.query is None and not asked.document_id and "persistedQuery" not in (asked.extensions or ()):
         raise Refusal(400, "query must be a string.", field="query")
     return asked
 
 
-_ANYTHING = (object, "anything")
-_KINDS: Mapping[str, tuple[type, str]] = {
-    "query": (str, "a string"),
-    "operationName": (str, "a string"),
-    "variables": (dict, "an object"),
-    "extensions": (dict, "an object"),
-    "documentId": (str, "a string"),
-}
+def _ill_formed(given: Iterable[object]) -> Refusal:
+    wrong = (field for field, value in zip(_KINDS, given, strict=True) if not isinstance(value, _KINDS[field] | None))
+    field = next(wrong)
+    return Refusal(400, f"{field} must be {'a string' if _KINDS[field] is str else 'an object'}.", field=field)
+
+
+# In the order of Asked; and all that a well-formed request may have in their places.
+_KINDS = {"query": str, "variables": dict, "operationName": str, "extensions": dict, "documentId": str}
+_WELL_FORMED = frozenset(product(*((kind, type(None)) for kind in _KINDS.values())))

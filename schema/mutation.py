@@ -5,8 +5,8 @@ from __future__ import annotations
 import strawberry
 
 from schema.channel import ChannelMutation
+from schema.creation import NotificationMutation
 from schema.inbox import InboxMutation
-from schema.notification import NotificationMutation
 from schema.protocol import ProtocolMutation
 from schema.quota import QuotaMutation
 from schema.steering import SteeringMutation

@@ -1,12 +1,13 @@
-"""Notifications and their deliveries, which refer to each other: the types, and what can be asked and said.
+"""Notifications and their deliveries, which refer to each other: the types, and what can be asked and watched.
 
 Inputs are unpacked and rows mapped here; every rule is in `resolvers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import strawberry
@@ -14,13 +15,9 @@ from orjson import Fragment
 from strawberry import ID, Private, argument
 
 from dispatch import planner
-from resolvers import deliveries, inboxes, notifications, pushes, streams
+from resolvers import deliveries, inboxes, notifications, streams
 from resolvers.asking import NOTHING, Asking
-from resolvers.errors import Refused
 from resolvers.events import Event
-from resolvers.notifications import Creation
-from resolvers.once import Said
-from resolvers.pushes import Push
 from resolvers.streams import StreamFilter as StreamFilterValue
 from schema import live, selection
 from schema.asking import Query, asked
@@ -40,8 +37,8 @@ from schema.paging import After, Before, Connection, First, Last, Window, connec
 from schema.scalars import JSON, Cursor
 from schema.selection import Fields, Made, column, relay_id
 from schema.told import ROW, Told, Types
+from storage import added_rows, models, notification_lists
 from storage import inboxes as inbox_rows
-from storage import lines, models
 from storage.deliveries import Filter as DeliveryRows
 from storage.notification_lists import Filter
 from storage.notifications import NotificationRow
@@ -54,7 +51,6 @@ MarkRead = Annotated[
         "Every field shows the state before. Never by GET."
     ),
 ]
-HowMany = Annotated[int | None, argument(description="At most so many: 0 to 100; 20 when null.")]
 
 
 def _cursor(row: Any) -> str | None:
@@ -144,16 +140,17 @@ class Notification(Node):
     @classmethod
     def from_text(cls, row: NotificationRow) -> Notification:
         """Of a row that an event brings."""
-        return cls.from_row(lines.with_values(row))
+        return cls.from_row(added_rows.with_values(row))
 
 
 @strawberry.type(description="A page of notifications.")
 class NotificationConnection(Connection[Notification]):
-    owner: Private[inbox_rows.Owner | None]
+    owner: Private[Callable[[], inbox_rows.Owner | None]]  # whose rows these are, if they are one user's
 
     @strawberry.field(description="The inbox that the list is of; null unless it is scoped to one user.")
     async def inbox(self, info: Info) -> Inbox | None:
-        return None if self.owner is None else Inbox.from_state(await inboxes.of(info.context.server, self.owner))
+        owner = self.owner()
+        return None if owner is None else Inbox.from_state(await inboxes.of(info.context.server, owner))
 
 
 @strawberry.type(description="One notification through one channel, or, of a push, through one protocol.")
@@ -255,125 +252,6 @@ class StreamFilter:
         )
 
 
-@strawberry.input(description="What happened, and to whom.")
-class CreateNotificationInput:
-    resource_type: str = strawberry.field(description="identity.Project, identity.User or identity.Domain.")
-    resource_id: ID = strawberry.field(description="The id of that project, user or domain.")
-    topic: str = strawberry.field(description="What it is about, such as monitoring.Alert; at most 255 characters.")
-    message: JSON = strawberry.field(
-        description="A JSON object for people and plugins: title, description, tags, callbacks, link and more."
-    )
-    notification_type: NotificationType | None = strawberry.field(
-        default=NotificationType.INFO, description="What kind of news it is."
-    )
-    notification_level: NotificationLevel | None = strawberry.field(
-        default=NotificationLevel.ALL, description="How far it reaches."
-    )
-    domain_id: ID | None = strawberry.field(default=None, description="The domain; null: the caller's.")
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="The same key gets the first answer again, for at least 24 hours, and sends nothing."
-    )
-
-    def to_creation(self) -> Creation:
-        return Creation(
-            resource_type=self.resource_type,
-            resource_id=self.resource_id,
-            topic=self.topic,
-            message=self.message,
-            notification_type=self.notification_type or NotificationType.INFO,
-            notification_level=self.notification_level or NotificationLevel.ALL,
-            domain_id=self.domain_id,
-            idempotency_key=self.idempotency_key,
-        )
-
-
-@strawberry.input(description="One message, straight through one protocol.")
-class PushNotificationInput:
-    protocol_id: ID = strawberry.field(description="An EXTERNAL protocol.")
-    data: JSON = strawberry.field(description="Where to: what a channel of this protocol would have as its data.")
-    message: JSON = strawberry.field(description="A JSON object: title, description, tags, callbacks, link and more.")
-    topic: str | None = strawberry.field(default=None, description="What it is about; null: push.")
-    notification_type: NotificationType | None = strawberry.field(
-        default=NotificationType.INFO, description="What kind of news it is."
-    )
-    notification_level: NotificationLevel | None = strawberry.field(
-        default=NotificationLevel.ALL, description="Kept on the record; a push has no channels to compare it with."
-    )
-    domain_id: ID | None = strawberry.field(default=None, description="The domain; null: the caller's.")
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="The same key gets the first answer again, for at least 24 hours, and sends nothing."
-    )
-
-    def to_push(self) -> Push:
-        return Push(
-            protocol_id=self.protocol_id,
-            data=self.data,
-            message=self.message,
-            topic=self.topic,
-            notification_type=self.notification_type or NotificationType.INFO,
-            notification_level=self.notification_level or NotificationLevel.ALL,
-            domain_id=self.domain_id,
-            idempotency_key=self.idempotency_key,
-        )
-
-
-@strawberry.type(description="What a create led to.")
-class CreateNotificationPayload:
-    notification: Notification | None = strawberry.field(
-        description="The record, or the one inbox row of a create for one user; null when it was deleted since."
-    )
-    recipient_count: int = strawberry.field(description="How many inboxes it reaches. Large crowds follow in moments.")
-    delivery_count: int = strawberry.field(description="How many deliveries it made at once.")
-    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier call with the same key.")
-    said: Private[Said]
-
-    @strawberry.field(description="The inbox rows that it led to so far, newest first.")
-    async def notifications(self, info: Info, first: HowMany = 100) -> list[Notification]:
-        rows = await notifications.rows_of(info.context.server, self.said, first=first)
-        return [Notification.from_row(row) for row in rows]
-
-    @strawberry.field(description="The deliveries that it led to so far, oldest first.")
-    async def deliveries(self, info: Info, first: HowMany = 100) -> list[Delivery]:
-        rows = await notifications.deliveries_of(info.context.server, self.said.notification_id, first=first)
-        return [Delivery.from_row(row) for row in rows]
-
-    @classmethod
-    def from_said(cls, said: Said) -> CreateNotificationPayload:
-        return cls(
-            notification=None if said.notification is None else Notification.from_row(said.notification),
-            recipient_count=said.recipient_count,
-            delivery_count=said.delivery_count,
-            replayed=said.replayed,
-            said=said,
-        )
-
-
-@strawberry.type(description="Why one of several creates was refused; the others are not touched by it.")
-class CreateNotificationError:
-    code: str = strawberry.field(description="As in the extensions of an error.")
-    field: str | None = strawberry.field(description="The input's field at fault.")
-    message: str = strawberry.field(description="For people.")
-
-    @classmethod
-    def from_refusal(cls, refusal: Refused) -> CreateNotificationError:
-        return cls(code=refusal.code, field=refusal.field, message=refusal.message)
-
-
-CreateNotificationResult = Annotated[
-    CreateNotificationPayload | CreateNotificationError,
-    strawberry.union("CreateNotificationResult", description="The outcome of one of several creates."),
-]
-
-
-@strawberry.type(description="What a push led to.")
-class PushNotificationPayload:
-    notification: Notification = strawberry.field(description="The record of the push.")
-    delivery: Delivery = strawberry.field(
-        description="Its delivery: the first recipient's, where its data names several."
-    )
-    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier call with the same key.")
-
-
 @strawberry.type
 class NotificationQuery:
     @strawberry.field(description="A notification by its id; null when there is none that the caller may see.")
@@ -384,10 +262,10 @@ class NotificationQuery:
         mark_read: MarkRead = None,
     ) -> Notification | None:
         server, caller = info.context.server, info.context.caller
-        selected = selection.of_one(info, NOTIFICATION)
-        read = selected.and_besides(inboxes.marked_by(server, caller, mark_read))
-        row = await notifications.find(server, caller, notification_id, selected=read)
-        info.context.shown([row] if row else [], mark_read=mark_read)
+        selected, marked_by = selection.of_one(info, NOTIFICATION), inboxes.marked_by(server, caller, mark_read)
+        row = await notifications.find(server, caller, notification_id, selected=selected.and_besides(marked_by))
+        if row and marked_by:
+            info.context.shown([row], mark_read=mark_read)
         return selection.found(row, selected, Notification.from_row)
 
     @strawberry.field(
@@ -409,18 +287,20 @@ class NotificationQuery:
     ) -> NotificationConnection:
         server, caller = info.context.server, info.context.caller
         wanted, selected = filter or UNFILTERED, selection.of_connection(info, NOTIFICATION)
+        marked_by = inboxes.marked_by(server, caller, mark_read)
         listing = await notifications.page(
             server,
             caller,
-            wanted.to_filter(),
+            notification_lists.UNFILTERED if filter is None else filter.to_filter(),
             domain_id=wanted.domain_id,
-            order_by=[(order.field, order.direction) for order in order_by or []],
-            window=Window(first=first, after=after, last=last, before=before),
+            order_by=[(order.field, order.direction) for order in order_by] if order_by else (),
+            window=Window(first, after, last, before),
             asking=asked(query),
-            selected=selected.and_besides(inboxes.marked_by(server, caller, mark_read)),
+            selected=selected.and_besides(marked_by),
         )
-        info.context.shown(listing.page.rows, mark_read=mark_read)
-        owner = inboxes.scoped_to(caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
+        if marked_by:
+            info.context.shown(listing.page.rows, mark_read=mark_read)
+        owner = partial(inboxes.scoped_to, caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
         return NotificationConnection(**connection(listing, Notification.from_row, selected), owner=owner)
 
     @strawberry.field(description="A delivery by its id; null when there is none that the caller may see.")
@@ -443,40 +323,6 @@ class NotificationQuery:
         wanted = filter or DeliveryFilter()
         window = Window(first=first, after=after)
         return await _deliveries(info, wanted.to_filter(), wanted.domain_id, window, asked(query))
-
-
-@strawberry.type
-class NotificationMutation:
-    @strawberry.mutation(description="Say once what happened: inboxes, streams and channels follow from it.")
-    async def create_notification(
-        self, info: Info, input: Annotated[CreateNotificationInput, argument(description="What, and to whom.")]
-    ) -> CreateNotificationPayload:
-        said = await notifications.create(info.context.server, info.context.caller, input.to_creation())
-        return CreateNotificationPayload.from_said(said)
-
-    @strawberry.mutation(description="Up to 100 creates, in order, each with its own outcome.")
-    async def create_notifications(
-        self, info: Info, inputs: Annotated[list[CreateNotificationInput], argument(description="At most 100.")]
-    ) -> list[CreateNotificationResult]:
-        creations = [each.to_creation() for each in inputs]
-        outcomes = await notifications.create_many(info.context.server, info.context.caller, creations)
-        return [
-            CreateNotificationError.from_refusal(outcome)
-            if isinstance(outcome, Refused)
-            else CreateNotificationPayload.from_said(outcome)
-            for outcome in outcomes
-        ]
-
-    @strawberry.mutation(description="Send one message through one protocol, to an address given in the call.")
-    async def push_notification(
-        self, info: Info, input: Annotated[PushNotificationInput, argument(description="What, and where to.")]
-    ) -> PushNotificationPayload:
-        pushed = await pushes.push(info.context.server, info.context.caller, input.to_push())
-        return PushNotificationPayload(
-            notification=Notification.from_row(pushed.record),
-            delivery=Delivery.from_row(pushed.delivery),
-            replayed=pushed.replayed,
-        )
 
 
 @strawberry.type

@@ -11,8 +11,9 @@ from strawberry import ID, argument
 
 from resolvers import deliveries, explanations, steering
 from schema.context import Info
+from schema.creation import CreateNotificationInput
 from schema.delivery import DeliveryFilter, DispatchDecision
-from schema.notification import CreateNotificationInput, Delivery
+from schema.notification import Delivery
 from schema.scalars import JSON
 from storage import models
 

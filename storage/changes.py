@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.engine import among
+from storage.dialects import among
 from storage.models import Change, ChangeKind, Inbox, Notification
 from storage.statements import Batch, Insert
 
@@ -41,7 +41,7 @@ class Addition(NamedTuple):
     kind: ChangeKind = ChangeKind.ADDED
 
 
-_ADDITIONS = Insert(Change, Addition._fields)
+_ADDITIONS = Insert(Change, Addition._fields, shared={"changed_at", "kind"})
 
 
 def adding(additions: Sequence[Addition]) -> Batch:

@@ -6,22 +6,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement
+from sqlalchemy.sql import operators as sql
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import ids, paging
-from storage.engine import among
+from storage.dialects import among
 from storage.models import Channel, NotificationLevel, ResourceState
-from storage.paging import Bounds, Order, Page
-from storage.queries import fields, operators, sorting
+from storage.paging import Order
+from storage.queries import fields
 from storage.queries.operators import EVERYTHING, Question
-from storage.queries.sorting import Sort
+from storage.records import Records, narrowed
 from storage.scope import Scope
-from storage.selected import ALL, Row, Selected, fetch, of_model
+from storage.selected import of_model
 
 
 class Kind(StrEnum):
@@ -32,7 +33,7 @@ class Kind(StrEnum):
 
 
 _COLUMNS = of_model(Channel)
-FIELDS = {Kind.PROJECT: fields.PROJECT_CHANNEL, Kind.USER: fields.USER_CHANNEL}
+_FIELDS = {Kind.PROJECT: fields.PROJECT_CHANNEL, Kind.USER: fields.USER_CHANNEL}
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,31 @@ class Filter:
     question: Question = EVERYTHING
 
 
-ORDER: Order = (
+NEWEST_FIRST: Order = (
     paging.key("createdAt", Channel.created_at, lambda row: row.created_at),
     paging.key("channelId", Channel.channel_id, lambda row: row.channel_id),
 )
+
+
+def in_scope(kind: Kind, scope: Scope) -> Records[Filter]:
+    return Records(Channel, _COLUMNS, _FIELDS[kind], NEWEST_FIRST, partial(_where, kind, scope))
+
+
+def _where(kind: Kind, scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
+    owner_id: Any = Channel.project_id if kind is Kind.PROJECT else Channel.user_id
+    return [
+        owner_id.is_not(None),
+        *narrowed(sql.eq, (Channel.domain_id, scope.domain_id), (Channel.user_id, scope.user_id)),
+        *narrowed(
+            sql.eq,
+            (Channel.channel_id, wanted.channel_id),
+            (owner_id, wanted.owner_id),
+            (Channel.name, wanted.name),
+            (Channel.state, wanted.state),
+            (Channel.notification_level, wanted.notification_level),
+            (Channel.protocol_id, wanted.protocol_id),
+        ),
+    ]
 
 
 async def create(session: AsyncSession, channel: Channel) -> None:
@@ -59,40 +81,10 @@ async def create(session: AsyncSession, channel: Channel) -> None:
     await session.flush()
 
 
-async def find(
-    session: AsyncSession, kind: Kind, channel_id: str, scope: Scope, selected: Selected = ALL
-) -> Row | None:
-    found = await fetch(session, selected.of(Channel, _COLUMNS, _of(kind, channel_id, scope)))
-    return found[0] if found else None
-
-
 async def lock(session: AsyncSession, kind: Kind, channel_id: str, scope: Scope) -> Channel | None:
     """The channel, not to be changed by others until this transaction ends."""
-    statement = select(Channel).where(*_of(kind, channel_id, scope)).with_for_update()
-    return (await session.exec(statement)).first()
-
-
-def order(kind: Kind, sort: Sequence[Sort]) -> Order:
-    """By any of its fields. Raises Unaskable."""
-    return sorting.order(FIELDS[kind], sort, otherwise=ORDER, unique=ORDER[-1:])
-
-
-async def page(
-    session: AsyncSession,
-    kind: Kind,
-    scope: Scope,
-    wanted: Filter,
-    bounds: Bounds,
-    *,
-    order: Order = ORDER,
-    selected: Selected = ALL,
-) -> Page[Row]:
-    statement = selected.of(Channel, _COLUMNS, _conditions(kind, scope, wanted), order=order)
-    return await paging.read(session, statement, order, bounds, selected)
-
-
-async def count(session: AsyncSession, kind: Kind, scope: Scope, wanted: Filter) -> int:
-    return await paging.count(session, matching(kind, scope, wanted))
+    mine = in_scope(kind, scope).matching(Filter(channel_id=channel_id))
+    return (await session.exec(mine.with_for_update())).first()
 
 
 async def remove(session: AsyncSession, channel: Channel) -> None:
@@ -134,37 +126,3 @@ async def alerted(session: AsyncSession, channel: Channel) -> None:
 async def _set(session: AsyncSession, *where: Any, **values: Any) -> None:
     statement = update(Channel).where(*where).values(**values)
     await session.exec(statement, execution_options={"synchronize_session": False})
-
-
-def matching(kind: Kind, scope: Scope, wanted: Filter) -> SelectOfScalar[Channel]:
-    return select(Channel).where(*_conditions(kind, scope, wanted))
-
-
-def _of(kind: Kind, channel_id: str, scope: Scope) -> list[ColumnElement[bool]]:
-    return [*_within(kind, scope), col(Channel.channel_id) == channel_id]
-
-
-def _conditions(kind: Kind, scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
-    equals = (
-        (Channel.channel_id, wanted.channel_id),
-        (_owner(kind), wanted.owner_id),
-        (Channel.name, wanted.name),
-        (Channel.state, wanted.state),
-        (Channel.notification_level, wanted.notification_level),
-        (Channel.protocol_id, wanted.protocol_id),
-    )
-    conditions = [col(column) == value for column, value in equals if value is not None]
-    return [*_within(kind, scope), *conditions, *operators.conditions(FIELDS[kind], wanted.question)]
-
-
-def _within(kind: Kind, scope: Scope) -> list[ColumnElement[bool]]:
-    within: list[ColumnElement[bool]] = [col(_owner(kind)).is_not(None)]
-    if scope.domain_id is not None:
-        within.append(col(Channel.domain_id) == scope.domain_id)
-    if scope.user_id is not None:
-        within.append(col(Channel.user_id) == scope.user_id)
-    return within
-
-
-def _owner(kind: Kind) -> str | None:
-    return Channel.project_id if kind is Kind.PROJECT else Channel.user_id

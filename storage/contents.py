@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.engine import among
+from storage.dialects import among
 from storage.models import (
     Content,
     Delivery,

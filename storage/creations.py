@@ -90,7 +90,8 @@ class NewNotification(NamedTuple):
 
 _COLUMNS = statements.columns_of(Notification, but={"feed_at"})
 _OF_RECORDS = {dialect: f"CASE WHEN {{user_id}} IS NULL THEN {number} END" for dialect, number in feeds.NUMBER.items()}
-_INSERT = Insert(Notification, _COLUMNS, computed={"feed_at": _OF_RECORDS})
+_SHARED = {"domain_id", "content_id", "project_id", "is_read", "read_at", "created_by", "created_at"}  # of a create
+_INSERT = Insert(Notification, _COLUMNS, computed={"feed_at": _OF_RECORDS}, shared=_SHARED)
 
 
 def inserting(rows: Sequence[NewNotification]) -> Batch:

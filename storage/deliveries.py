@@ -6,16 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, literal, text
+from sqlalchemy.sql import operators as sql
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import contents, kept_pages, paging, statements, usages
 from storage.columns import Text
-from storage.engine import NOW, Database
+from storage.dialects import NOW
+from storage.engine import Database
 from storage.kept import Kind
 from storage.kept_pages import KeptPages
 from storage.models import (
@@ -26,9 +28,9 @@ from storage.models import (
     Notification,
 )
 from storage.paging import Bounds, Order, Page
-from storage.queries import fields, operators, sorting
+from storage.queries import fields
 from storage.queries.operators import EVERYTHING, Question
-from storage.queries.sorting import Sort
+from storage.records import Records, narrowed
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected, by_name
 from storage.statements import Batch, Insert
@@ -83,6 +85,36 @@ class Filter:
     created_after: datetime | None = None  # exclusive
     created_before: datetime | None = None  # exclusive
     question: Question = EVERYTHING
+
+
+def in_scope(scope: Scope) -> Records[Filter]:
+    return Records(Delivery, _COLUMNS, fields.DELIVERY, NEWEST_FIRST, partial(_where, scope))
+
+
+def _where(scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
+    return [
+        *_within(scope),
+        *narrowed(sql.in_op, (Delivery.delivery_id, wanted.delivery_ids), (Delivery.state, wanted.states)),
+        *narrowed(
+            sql.eq,
+            (Delivery.notification_id, wanted.notification_id),
+            (Delivery.channel_id, wanted.channel_id),
+            (Delivery.protocol_id, wanted.protocol_id),
+        ),
+        *narrowed(sql.gt, (Delivery.created_at, wanted.created_after)),
+        *narrowed(sql.lt, (Delivery.created_at, wanted.created_before)),
+    ]
+
+
+def _within(scope: Scope) -> list[ColumnElement[bool]]:
+    """A user sees what goes through own channels, a service what it led to, but not what goes through users' ones."""
+    within = narrowed(
+        sql.eq,
+        (Delivery.domain_id, scope.domain_id),
+        (Delivery.user_id, scope.user_id),
+        (Delivery.created_by, scope.created_by),
+    )
+    return within if scope.created_by is None else [*within, col(Delivery.user_id).is_(None)]
 
 
 class NewDelivery(NamedTuple):
@@ -143,7 +175,7 @@ async def skip_open(
     One that is being sent is ended too, unless that attempt delivers it.
     """
     mine = col(Delivery.channel_id) == channel_id
-    await _change(session, mine, LEASED, reason=reason)
+    await change(session, mine, LEASED, reason=reason)
     skipped = (
         update(Delivery)
         .where(mine, DUE)
@@ -157,6 +189,12 @@ async def skip_open(
     return ended
 
 
+async def change(session: AsyncSession, *where: Any, **values: Any) -> None:
+    """Give all such deliveries these values; rows that the session has read stay as they were."""
+    statement = update(Delivery).where(*where).values(**values)
+    await session.exec(statement, execution_options={"synchronize_session": False})
+
+
 async def uncount(session: AsyncSession, ended: Sequence[Delivery]) -> None:
     """Give back what these deliveries, which ended before they were delivered, took of their protocols' quotas."""
     counted = Counter((row.protocol_id, row.counted_on) for row in ended if row.counted_on is not None)
@@ -167,30 +205,9 @@ async def uncount(session: AsyncSession, ended: Sequence[Delivery]) -> None:
     await session.flush()
 
 
-async def find(session: AsyncSession, delivery_id: str, scope: Scope) -> Delivery | None:
-    return (await session.exec(_rows(scope).where(col(Delivery.delivery_id) == delivery_id))).first()
-
-
 async def find_kept(database: Database, delivery_id: str, scope: Scope, selected: Selected = ALL) -> Row | None:
     found = await database.rows(_ONE, (delivery_id, scope), selected)
     return found[0] if found else None
-
-
-def order(sort: Sequence[Sort]) -> Order:
-    """By any of its fields. Raises Unaskable."""
-    return sorting.order(fields.DELIVERY, sort, otherwise=NEWEST_FIRST, unique=NEWEST_FIRST[-1:])
-
-
-async def page(
-    session: AsyncSession,
-    scope: Scope,
-    wanted: Filter,
-    bounds: Bounds,
-    *,
-    order: Order = NEWEST_FIRST,
-    selected: Selected = ALL,
-) -> Page[Row]:
-    return await paging.read(session, _listed(order, selected, scope, wanted), order, bounds, selected)
 
 
 async def page_kept(
@@ -199,15 +216,6 @@ async def page_kept(
     """The same, newest first, where nothing but the filter's own fields is asked."""
     assert wanted.question.is_empty
     return await _PAGES.read(database, NEWEST_FIRST, selected, bounds, scope, wanted)
-
-
-def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[Delivery]:
-    return _rows(scope).where(*_conditions(wanted))
-
-
-async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
-    statement = select(Delivery.delivery_id).where(*_within(scope), *_conditions(wanted))
-    return await paging.count(session, statement)
 
 
 async def of_create(session: AsyncSession, notification_id: str, *, limit: int) -> list[Delivery]:
@@ -236,21 +244,12 @@ async def attempts(session: AsyncSession, delivery_ids: Collection[str]) -> dict
     return by_delivery
 
 
-async def _change(session: AsyncSession, *where: Any, **values: Any) -> None:
-    statement = update(Delivery).where(*where).values(**values)
-    await session.exec(statement, execution_options={"synchronize_session": False})
-
-
-def _rows(scope: Scope) -> SelectOfScalar[Delivery]:
-    return select(Delivery).where(*_within(scope))
-
-
 def _one(selected: Selected, delivery_id: str, scope: Scope) -> Select[Any]:
     return selected.of(Delivery, _COLUMNS, [*_within(scope), col(Delivery.delivery_id) == delivery_id])
 
 
 def _listed(order: Order, selected: Selected, scope: Scope, wanted: Filter) -> Select[Any]:
-    return selected.of(Delivery, _COLUMNS, [*_within(scope), *_conditions(wanted)], order=order)
+    return in_scope(scope).rows(wanted, selected, order=order)
 
 
 def _led_by(_order: Order, bounds: Bounds, scope: Scope, wanted: Filter) -> str | None:
@@ -259,33 +258,3 @@ def _led_by(_order: Order, bounds: Bounds, scope: Scope, wanted: Filter) -> str 
 
 _ONE = Kind(_one, lambda *_given: "sqlite_autoindex_delivery_1")
 _PAGES = KeptPages(_listed, _led_by, Row)
-
-
-def _within(scope: Scope) -> list[ColumnElement[bool]]:
-    """A user sees what goes through own channels, a service what it led to, but not what goes through users' ones."""
-    within: list[ColumnElement[bool]] = []
-    if scope.domain_id is not None:
-        within.append(col(Delivery.domain_id) == scope.domain_id)
-    if scope.user_id is not None:
-        within.append(col(Delivery.user_id) == scope.user_id)
-    if scope.created_by is not None:
-        within += [col(Delivery.created_by) == scope.created_by, col(Delivery.user_id).is_(None)]
-    return within
-
-
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    lists = {Delivery.delivery_id: wanted.delivery_ids, Delivery.state: wanted.states}
-    equals = {
-        Delivery.notification_id: wanted.notification_id,
-        Delivery.channel_id: wanted.channel_id,
-        Delivery.protocol_id: wanted.protocol_id,
-    }
-    conditions: list[ColumnElement[bool]] = [
-        col(column).in_(values) for column, values in lists.items() if values is not None
-    ]
-    conditions += [col(column) == value for column, value in equals.items() if value is not None]
-    if wanted.created_after is not None:
-        conditions.append(col(Delivery.created_at) > wanted.created_after)
-    if wanted.created_before is not None:
-        conditions.append(col(Delivery.created_at) < wanted.created_before)
-    return conditions + operators.conditions(fields.DELIVERY, wanted.question)

@@ -5,51 +5,28 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import aiosqlite
 import asyncpg
 import orjson
-from sqlalchemy import (
-    URL,
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Dialect,
-    Float,
-    String,
-    TypeDecorator,
-    bindparam,
-    event,
-    func,
-    literal,
-    make_url,
-    select,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import PoolResetState
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
-from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import reading, time_limits
-from storage.columns import UtcDateTime
+from storage import drivers, reading, time_limits
 from storage.errors import DatabaseUnavailable, TooCostly
-from storage.kept import Kind, Statements
+from storage.kept import Kind, Statement, Statements
 from storage.pipelines import document_functions
 from storage.queries import json_keys, texts
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
-Row = Sequence[Any]
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 READERS = 4  # SQLite connections that read beside the writer; each is a thread
@@ -79,15 +56,6 @@ SQLITE_FUNCTIONS: tuple[tuple[str, int, Callable[..., Any]], ...] = (
 
 # Serialisation failure, deadlock, lock not available: the transaction did nothing and may run again.
 RETRYABLE_SQLSTATES = {"40001", "40P01", "55P03"}
-
-# What a driver raises when it is the connection or the server that fails, not the statement.
-UNANSWERED = (
-    sqlite3.OperationalError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-)
 
 # Query cancelled (by its time limit), invalid (too complex a) regular expression, statement too complex.
 COSTLY_SQLSTATES = {"57014", "2201B", "54001"}
@@ -148,24 +116,27 @@ class Database:
                 raise DatabaseUnavailable("The database does not answer.") from error
             raise
 
-    async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]:
+    def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> Coroutine[Any, Any, list[Any]]:
         """What a kept statement answers: a read of its own, without a session. Raises DatabaseUnavailable, TooCostly.
 
         Where an index bounds what is read, it is asked on this very thread on SQLite; else it takes SCAN_AT_MOST.
         """
         kept = self._kept.of(kind, given, fixed)
-        parameters = kept.statement.parameters(given)
+        fetch = self._fetch_here if self.is_sqlite else self._connections.fetch
         at_most = SCAN_AT_MOST if kept.index is None else None
-        if not self.is_sqlite:
-            return await self._connections.fetch(kept.statement, parameters, at_most=at_most)
-        if kept.index is not None:
+        return fetch(kept.statement, kept.statement.parameters(given), at_most=at_most)
+
+    async def _fetch_here(
+        self, statement: Statement, parameters: Sequence[Any], *, at_most: timedelta | None
+    ) -> list[Any]:
+        if at_most is None:
             try:
-                return self._inline.fetch(kept.statement, parameters)
+                return self._inline.fetch(statement, parameters)
             except sqlite3.OperationalError:
                 pass  # a reader waits for what is locked, or says what is wrong
         async with self.read(at_most=at_most) as session:
             connection = await session.connection()
-            return kept.statement.rows(await connection.exec_driver_sql(kept.statement.text, parameters))
+            return statement.rows(await connection.exec_driver_sql(statement.text, parameters))
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and commit it, again from its start where the database asks for that.
@@ -297,7 +268,7 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool =
     def start(connection: Connection) -> None:
         time_limits.lift(connection)
         connection.info[OPEN] = True
-        with _as_of_session(begin):  # SQLAlchemy's way asks the connection's thread three times
+        with drivers.as_of_session(begin):  # SQLAlchemy's way asks the connection's thread three times
             connection.connection.run_async(lambda driver: driver.execute_fetchall(begin))
 
     @event.listens_for(engine.sync_engine, "commit")
@@ -325,159 +296,3 @@ def _postgres_engine(url: URL) -> AsyncEngine:
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
     )
-
-
-class Driver:
-    """The connection of a session's transaction, without what SQLAlchemy puts around each statement.
-
-    It speaks the dialect's own SQL and the driver's own types; errors are those that a session raises.
-    """
-
-    def __init__(self, connection: Any, dialect: Dialect) -> None:
-        self._connection = connection
-        self.dialect = dialect
-        self.is_sqlite = dialect.name == "sqlite"
-
-    async def fetch(self, text: str, values: Row) -> list[Row]:
-        """The rows of one statement."""
-        with _as_of_session(text):
-            if self.is_sqlite:
-                return list(await self._connection.execute_fetchall(text, values))
-            return list(await self._connection.fetch(text, *values))
-
-    async def fetch_each(self, text: str, rows: Sequence[Row]) -> list[Row]:
-        """The rows of one statement for each row of values, in their order, on SQLite: its thread is asked once."""
-
-        def run(connection: sqlite3.Connection) -> list[Row]:
-            return [found for values in rows for found in connection.execute(text, values).fetchall()]
-
-        with _as_of_session(text):
-            return await self._in_thread(run)
-
-    async def run_each(self, statements: Sequence[tuple[str, Sequence[Row]]]) -> None:
-        """Statements that return nothing, each for each of its rows of values, on SQLite: its thread is asked once."""
-
-        def run(connection: sqlite3.Connection) -> None:
-            for text, rows in statements:
-                connection.executemany(text, rows)
-
-        with _as_of_session("; ".join(text for text, _ in statements)):
-            await self._in_thread(run)
-
-    async def _in_thread(self, run: Callable[[sqlite3.Connection], T]) -> T:
-        # aiosqlite has no door to the thread for more than a statement.
-        return cast(T, await self._connection._execute(run, self._connection._conn))
-
-
-async def driver(session: AsyncSession) -> Driver:
-    """The driver of a session of `Database`, which has one transaction."""
-    kept: Driver | None = session.info.get("driver")
-    if kept is None:
-        connection = await session.connection()
-        if connection.dialect.name == "postgresql":
-            # SQLAlchemy begins before the first statement that it sees. Left to itself, PostgreSQL plans one that takes
-            # arrays anew each time, where it guesses that they have more elements than are given.
-            await connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
-        raw = await connection.get_raw_connection()
-        kept = session.info["driver"] = Driver(raw.driver_connection, connection.dialect)
-    return kept
-
-
-@contextmanager
-def _as_of_session(text: str) -> Iterator[None]:
-    """Raise the driver's errors as SQLAlchemy does."""
-    try:
-        yield
-    except (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError) as error:
-        raise IntegrityError(text, None, error) from error
-    except UNANSWERED as error:
-        raise OperationalError(text, None, error) from error
-    except (sqlite3.Error, asyncpg.PostgresError) as error:
-        raise DBAPIError(text, None, error) from error
-
-
-def insert(session: AsyncSession, model: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
-    """INSERT in the session's dialect, which both spell `ON CONFLICT` alike but share no construct for it."""
-    if session.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(model)
-    return sqlite.insert(model)
-
-
-def among(session: AsyncSession, column: Any, values: Collection[Any]) -> ColumnElement[bool]:
-    """Whether the column is one of these values, as a statement that is the same text for any number of them.
-
-    `IN` is another text for each number: it would be prepared anew for nearly every batch.
-    """
-    dialect = session.get_bind().dialect.name
-    return one_of(dialect, column, bindparam(None, list(values), Several(column.type), unique=True))
-
-
-def one_of(dialect: str, column: Any, values: BindParameter[Any]) -> ColumnElement[bool]:
-    """The same, of a parameter whose type is `Several`."""
-    if dialect == "postgresql":
-        return cast(ColumnElement[bool], column == func.any(values))
-    each = func.json_each(values).table_valued("value")
-    return cast(ColumnElement[bool], column.in_(select(each.c.value)))
-
-
-class Several(TypeDecorator[Any]):
-    """A list of values of a type, as a parameter: an array on PostgreSQL, a JSON text on SQLite."""
-
-    impl = String
-    cache_ok = True
-
-    def __init__(self, type_: Any) -> None:
-        super().__init__()
-        self.of = type_
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return postgresql.ARRAY(self.of) if dialect.name == "postgresql" else String()
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        return list(value) if dialect.name == "postgresql" else _dumps(list(value))
-
-
-class checked(FunctionElement[Any]):
-    """A column whose condition is checked of rows that others lead to: SQLite, which counts no rows, asks no index."""
-
-    inherit_cache = True
-
-    def __init__(self, column: Any) -> None:
-        super().__init__(column)
-        self.type = column.type
-
-
-@compiles(checked, "sqlite")
-def _sqlite_checked(element: checked, compiler: SQLCompiler, **options: Any) -> str:
-    return f"+{compiler.process(element.clauses, **options)}"
-
-
-@compiles(checked, "postgresql")
-def _postgresql_checked(element: checked, compiler: SQLCompiler, **options: Any) -> str:
-    return compiler.process(element.clauses, **options)
-
-
-# The database's clock, as a row holds a moment of it.
-NOW = {"postgresql": "clock_timestamp()", "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"}
-
-
-class database_time(FunctionElement[Any]):
-    """The database's clock, `offset` from now: leases and due times compare with no other clock."""
-
-    type = UtcDateTime()
-    inherit_cache = True
-
-    def __init__(self, offset: timedelta = timedelta()) -> None:
-        super().__init__(literal(round(offset.total_seconds(), 3), Float))
-
-
-@compiles(database_time, "sqlite")
-def _sqlite_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
-    seconds = compiler.process(element.clauses, **options)
-    return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', {seconds} || ' seconds')"
-
-
-@compiles(database_time, "postgresql")
-def _postgres_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
-    seconds = compiler.process(element.clauses, **options)
-    return f"(clock_timestamp() + {seconds} * interval '1 second')"

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, Select, and_, false, or_
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import ids
-from storage.engine import Database, insert
+from storage.dialects import insert
+from storage.engine import Database
 from storage.kept import Kind
 from storage.models import Inbox, InboxKind
 from storage.selected import Row
@@ -73,7 +74,8 @@ async def heads(session: AsyncSession, owners: Collection[Owner]) -> dict[Owner,
 
 async def known_users(session: AsyncSession, domain_id: str, *, limit: int) -> list[str]:
     """The first `limit` of a domain's known users."""
-    users = select(Inbox.owner_id).where(*_users_of(domain_id)).order_by(col(Inbox.owner_id)).limit(limit)
+    theirs = Inbox.domain_id == domain_id, Inbox.kind == InboxKind.USER
+    users = select(Inbox.owner_id).where(*theirs).order_by(col(Inbox.owner_id)).limit(limit)
     return list(await session.exec(users))
 
 
@@ -114,16 +116,17 @@ class _Addition(NamedTuple):
     kind: InboxKind
     owner_id: str
     generation: int
-    last_seq: int
-    unread_count: int
-    unseen_count: int
-    total_count: int
-    seen_seq: int = 0
+    last_seq: int  # of one that is made; where there is one, it has come so much further
 
 
+# A project's feed is nobody's to read: it has a sequence and a total only.
+_UNREAD = "CASE {kind} WHEN 'USER' THEN {last_seq} ELSE 0 END"
+_COUNTS = {"unread_count": _UNREAD, "unseen_count": _UNREAD, "total_count": "{last_seq}", "seen_seq": "0"}
 _ADD = Insert(
     Inbox,
     _Addition._fields,
+    computed={name: dict.fromkeys(("postgresql", "sqlite"), spelled) for name, spelled in _COUNTS.items()},
+    shared={"domain_id", "last_seq"},
     then=f"""
         ON CONFLICT (domain_id, kind, owner_id) DO UPDATE SET
             last_seq = inbox.last_seq + excluded.last_seq,
@@ -132,6 +135,7 @@ _ADD = Insert(
             total_count = inbox.total_count + excluded.total_count
         RETURNING {", ".join(Owner._fields + Counted._fields)}
     """,
+    at_once=True,
 )
 
 
@@ -141,7 +145,7 @@ async def add(session: AsyncSession, numbers: Mapping[Owner, int]) -> dict[Owner
     One sorted statement: the rows' locks, their creation and their counts.
     """
     generations = count(ids.new_generation())  # of those that are made
-    additions = [_addition(owner, number, next(generations)) for owner, number in sorted(numbers.items())]
+    additions = [_Addition(*owner, next(generations), number) for owner, number in sorted(numbers.items())]
     rows = await _ADD.run(session, additions)
     return {
         Owner(domain_id, InboxKind(kind), owner_id): Counted(*counted) for domain_id, kind, owner_id, *counted in rows
@@ -160,14 +164,6 @@ async def lock(session: AsyncSession, inbox_ids: Collection[int]) -> dict[int, I
         execution_options={"populate_existing": True},
     )
     return {inbox.inbox_id: inbox for inbox in rows}
-
-
-async def count_users(session: AsyncSession, domain_id: str) -> int:
-    return (await session.exec(select(func.count()).select_from(Inbox).where(*_users_of(domain_id)))).one()
-
-
-def _users_of(domain_id: str) -> tuple[bool, bool]:
-    return Inbox.domain_id == domain_id, Inbox.kind == InboxKind.USER
 
 
 def _one(_fixed: None, owner: Owner) -> Select[Any]:
@@ -194,9 +190,3 @@ def _is_one_of(owners: Collection[Owner]) -> ColumnElement[bool]:
 
 def _empty(owner: Owner) -> dict[str, object]:
     return Inbox(**owner._asdict(), generation=ids.new_generation()).model_dump(exclude={"inbox_id"})
-
-
-def _addition(owner: Owner, number: int, generation: int) -> _Addition:
-    # A project's feed is nobody's to read: it has a sequence and a total only.
-    unread = number if owner.kind is InboxKind.USER else 0
-    return _Addition(*owner, generation, number, unread, unread, number)

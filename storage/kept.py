@@ -7,13 +7,12 @@ dataclasses, with bound parameters in the place of values. It knows no table and
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, BindParameter, Dialect, Select, bindparam
 from sqlalchemy.types import TypeEngine
@@ -25,7 +24,11 @@ MAX_KEPT = 512  # statements of one database
 MAX_BOUND = 64  # parameters of one that is kept: a list of ids may have a thousand, and another number each time
 
 Read = Callable[[Any], Any]
+Value = TypeVar("Value")
 Path = tuple[int | str, ...]  # from all that is given to a value: positions and names of fields
+
+
+_constants: dict[int, tuple[Any, Any]] = {}  # values that were said to be constant, by their ids, and their shapes
 
 
 def unbounded(*_given: Any) -> None:
@@ -83,24 +86,25 @@ class Kept:
 
 
 class Statements:
-    """Those of one database. The ones that nobody has asked for the longest go first."""
+    """Those of one database. The ones that were made the longest ago go first, and are made again: that is rare."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._kept: OrderedDict[Any, Kept] = OrderedDict()
+        self._kept: dict[Any, Kept] = {}
 
     def of(self, kind: Kind, given: Sequence[Any], fixed: Hashable) -> Kept:
         key = kind, fixed, None if kind.has_one_shape else shape(given)
         kept = self._kept.get(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-            return kept
-        kept = self._made(kind, given, fixed)
+        if kept is None:
+            kept = self._made(kind, given, fixed)
+            self._keep(key, kept)
+        return kept
+
+    def _keep(self, key: Any, kept: Kept) -> None:
         if len(kept.statement.bound) <= MAX_BOUND:
             self._kept[key] = kept
         if len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
-        return kept
+            del self._kept[next(iter(self._kept))]
 
     def _made(self, kind: Kind, given: Sequence[Any], fixed: Hashable) -> Kept:
         paths: dict[str, Path] = {}
@@ -117,9 +121,17 @@ def shape(value: Any) -> Any:
         return value
     if kind is int:
         return int if value else 0
+    if id(value) in _constants:
+        return _constants[id(value)][1]
     parts = _parts(kind)
     # Most fields of a filter are not given: nothing is called for those.
     return kind if parts is None else tuple([part if part is None else shape(part) for part in parts(value)])
+
+
+def constant(value: Value) -> Value:
+    """The same value: one that is given again and again, for as long as the process lives. Its shape is kept."""
+    _constants[id(value)] = value, shape(value)
+    return value
 
 
 @lru_cache

@@ -6,7 +6,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -41,16 +41,13 @@ class KeptPages:
         self._inside = Kind(self._page, self._index, row)
         self._outside = Kind(self._beyond, self._index, row)
 
-    async def read(
+    def read(
         self, database: Database, order: Order, selected: Selected, bounds: Bounds, *given: Any
-    ) -> Page[Any]:
-        fixed, given = (tuple(order), selected), (bounds, *given)
-
-        async def beyond() -> list[Any]:
-            return await database.rows(self._outside, given, (fixed[0], ROWS_ALONE))
-
-        rows = partial(database.rows, self._inside, given, fixed)
-        return await paging.assembled(bounds, rows, beyond if selected.beyond else None)
+    ) -> Awaitable[Page[Any]]:
+        asked = bounds, *given
+        rows = partial(database.rows, self._inside, asked, (order, selected))
+        beyond = partial(database.rows, self._outside, asked, (order, ROWS_ALONE)) if selected.beyond else None
+        return paging.assembled(bounds, rows, beyond)
 
     def _page(self, fixed: Fixed, bounds: Bounds, *given: Any) -> Select[Any]:
         return paging.inside(self._statement(*fixed, *given), fixed[0], bounds)

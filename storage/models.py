@@ -318,17 +318,15 @@ class Fanout(SQLModel, table=True):
     created_by: str = Field(sa_type=Text)
     due_at: datetime = Field(sa_type=UtcDateTime)  # later than its create only for channels that defer
 
-    content: Content = Relationship(sa_relationship_kwargs={"lazy": "raise"})
 
+class FanoutChunk(SQLModel, table=True):
+    """Users whom a fan-out has not reached yet, and reaches in one transaction."""
 
-class FanoutRecipient(SQLModel, table=True):
-    """A user whom a fan-out has not reached yet."""
-
-    __tablename__ = "fanout_recipient"
-    __table_args__ = {"sqlite_with_rowid": False}
+    __tablename__ = "fanout_chunk"
 
     fanout_id: int = Field(primary_key=True, sa_type=Number, sa_column_args=[ForeignKey("fanout.fanout_id")])
-    user_id: str = Field(primary_key=True, sa_type=Text)
+    number: int = Field(primary_key=True, sa_type=Number)  # the highest comes first, and 1 last
+    user_ids: list[str] = Field(sa_type=Json)
 
 
 class Protocol(SQLModel, table=True):

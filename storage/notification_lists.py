@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import kept_pages, paging
+from storage import kept, kept_pages, paging
 from storage.engine import Database
 from storage.kept import Kind
 from storage.kept_pages import KeptPages
@@ -32,7 +32,8 @@ from storage.paging import Bounds, Order, Page
 from storage.queries import fields, operators, search, search_index, sorting
 from storage.queries.operators import EVERYTHING, Question
 from storage.queries.search import InSession, Texts, Walked
-from storage.queries.search_index import Asker
+from storage.queries.search_index import Led
+from storage.queries.search_samples import Asker
 from storage.queries.sorting import Sort
 from storage.scope import Scope
 from storage.selected import ALL, ROWS_ALONE, Selected
@@ -72,6 +73,9 @@ class Filter:
     question: Question = EVERYTHING
 
 
+UNFILTERED = kept.constant(Filter())
+
+
 def order(sort: Sequence[Sort]) -> Order:
     """By any of its fields. Raises Unaskable."""
     return sorting.order(fields.NOTIFICATION, sort, otherwise=(CREATED_AT, ID), unique=(ID,))
@@ -85,14 +89,14 @@ async def page(
         return await _page(InSession(session), listed, order, bounds, selected)
 
 
-async def page_kept(
+def page_kept(
     database: Database, scope: Scope, wanted: Filter, order: Order, bounds: Bounds, selected: Selected = ALL
-) -> Page[NotificationRow]:
+) -> Awaitable[Page[NotificationRow]]:
     """The same, where no more is asked than the filter's own fields and a keyword. Raises Unaskable."""
     assert wanted.question.is_keyword
     if wanted.question is EVERYTHING:
-        return await _PAGES.read(database, order, selected, bounds, scope, wanted)
-    return await _page(database, _listed(scope, wanted), order, bounds, selected)
+        return _PAGES.read(database, order, selected, bounds, scope, wanted)
+    return _page(database, _listed(scope, wanted), order, bounds, selected)
 
 
 async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
@@ -103,7 +107,8 @@ async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> Selec
     """All that a list has, without what a list shows of them."""
     listed, asker = _listed(scope, wanted), InSession(session)
     async with search.by_index(session, listed.texts):
-        contents = await _contents(asker, listed)
+        led = await search.lead(asker, listed.texts, scope.domain_id)
+        contents = await _contents(asker, listed, led)
     conditions = [*within(scope, is_led=contents is None), *_asked(listed)]
     if contents is not None:
         found = search_index.read(contents, is_sqlite=asker.is_sqlite)
@@ -126,6 +131,8 @@ _PAGES = KeptPages(_plain, _led_by, NotificationRow)
 
 # Lists of what has texts. Where nothing is sought, they are lists like others.
 
+_WALKED = TABLE.c.notification_id, TABLE.c.content_id, TABLE.c.inbox_id, TABLE.c.created_at
+
 
 @dataclass(frozen=True)
 class _Listed:
@@ -146,16 +153,14 @@ async def _page(
 ) -> Page[NotificationRow]:
     """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
     given: tuple[Any, ...] = (bounds, listed)
-    inside, outside, fixed = _INSIDE, _OUTSIDE, tuple(order)
-    first = contents = None
-    if not _is_indexed(order):
-        contents = await _contents(asker, listed)
-    elif listed.texts.indexed:
-        first = await search.beginning(partial(_walk, asker, given, (fixed, selected)), bounds)
-        if first is None:
-            contents = await search.contents(asker, listed.texts, listed.scope.domain_id)
+    (inside, outside), fixed = _THROUGH, tuple(order)
+    led = await search.lead(asker, listed.texts, listed.scope.domain_id)
+    is_rare = led is not None and led.is_rare
+    is_begun = led is not None and not is_rare and _is_indexed(order)
+    first = await search.beginning(partial(_walk, asker, given, (fixed, selected)), bounds) if is_begun else None
+    contents = None if first is not None else await _contents(asker, listed, led, is_begun=is_begun)
     if contents is not None:
-        inside, outside, given = _FOUND_INSIDE, _FOUND_OUTSIDE, (*given, contents, asker.is_sqlite)
+        (inside, outside), given = _RARE if is_rare else _FOUND, (*given, contents, asker.is_sqlite)
 
     async def rows() -> list[NotificationRow]:
         return await asker.rows(inside, given, (fixed, selected)) if first is None else first
@@ -166,16 +171,20 @@ async def _page(
     return await paging.assembled(bounds, rows, beyond if selected.beyond else None)
 
 
-async def _contents(asker: Asker, listed: _Listed) -> str | None:
-    """What the index of texts leads to, where there are more rows than are read in any case."""
-    if not listed.texts.indexed:
+async def _contents(asker: Asker, listed: _Listed, led: Led | None, *, is_begun: bool = False) -> str | None:
+    """What the index of texts leads to, where that is rare, or there are more rows than are read in any case."""
+    if led is None or not (led.is_rare or is_begun or await _is_long(asker, listed)):
         return None
+    return await search.contents(asker, led, listed.scope.domain_id)
+
+
+async def _is_long(asker: Asker, listed: _Listed) -> bool:
     [(rows,)] = await asker.rows(_COUNTED, (listed, search.FIRST_ROWS))
-    return None if rows < search.FIRST_ROWS else await search.contents(asker, listed.texts, listed.scope.domain_id)
+    return bool(rows >= search.FIRST_ROWS)
 
 
 async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
-    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows), fixed)
+    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows, asker.is_sqlite), fixed)
     is_all = not found or found[-1].number <= rows
     return Walked(found if is_all else found[:-1], is_all)
 
@@ -191,25 +200,38 @@ def _outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select
 def _found_inside(
     fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str, is_sqlite: bool
 ) -> Select[Any]:
-    return _read_from(_led(listed, contents, is_sqlite), paging.inside(_searched(fixed, listed), fixed[0], bounds))
+    return _read_from(
+        _of_contents(listed, contents, is_sqlite), paging.inside(_searched(fixed, listed), fixed[0], bounds)
+    )
 
 
 def _found_outside(
     fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str, is_sqlite: bool
 ) -> Select[Any]:
-    return _read_from(_led(listed, contents, is_sqlite), paging.outside(_searched(fixed, listed), fixed[0], bounds))
+    return _read_from(
+        _of_contents(listed, contents, is_sqlite), paging.outside(_searched(fixed, listed), fixed[0], bounds)
+    )
 
 
-def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, _rows: int) -> str | None:
-    return kept_pages.index(_LED_BY, replace(bounds, offset=0), listed.scope, _narrowing(listed))
+def _found_led_by(_fixed: kept_pages.Fixed, _bounds: Bounds, listed: _Listed, *_found: Any) -> str | None:
+    """Of few contents, of which a user has a row each."""
+    return None if listed.scope.user_id is None else "notification_by_content"
 
 
-def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, rows: int) -> Select[Any]:
-    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not."""
+def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, *_walk: Any) -> str | None:
+    return kept_pages.index(_LED_BY, bounds._replace(offset=0), listed.scope, _narrowing(listed))
+
+
+def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, rows: int, is_sqlite: bool) -> Select[Any]:
+    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not.
+
+    SQLite copies what it numbers: it reads the rest of those that are found.
+    """
     order, selected = fixed
     directions = paging.directions(order, backwards=bounds.backwards)
+    number = func.row_number().over(order_by=directions).label("number")
     first = (
-        sqlalchemy.select(TABLE, func.row_number().over(order_by=directions).label("number"))
+        sqlalchemy.select(*(_WALKED if is_sqlite else TABLE.c), number)
         .where(*_leading(listed), *paging.within(order, bounds))
         .order_by(*directions)
         .limit(rows + 1)
@@ -218,10 +240,11 @@ def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, rows: int)
     is_found = and_(first.c.number <= rows, *_asked(listed))
     statement = selection(selected, order, [or_(is_found, first.c.number == rows + 1)])
     statement = statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
-    return _read_from(first, statement).add_columns(first.c.number)
+    statement = _read_from(first, statement).add_columns(first.c.number)
+    return statement.join(TABLE, TABLE.c.notification_id == first.c.notification_id) if is_sqlite else statement
 
 
-def _led(listed: _Listed, contents: str, is_sqlite: bool) -> FromClause:
+def _of_contents(listed: _Listed, contents: str, is_sqlite: bool) -> FromClause:
     """The rows of a list that have one of these contents.
 
     PostgreSQL is to look for them content by content: who has how many rows it does not know of kept statements.
@@ -301,10 +324,9 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     return [*conditions, *operators.conditions(fields.NOTIFICATION, wanted.question)]
 
 
-_INSIDE = Kind(_inside, row=NotificationRow)
-_OUTSIDE = Kind(_outside, row=NotificationRow)
+_THROUGH = Kind(_inside, row=NotificationRow), Kind(_outside, row=NotificationRow)
 _FIRST = Kind(_walked, _walk_led_by, NotificationRow)
 _NEXT = Kind(_walked, row=NotificationRow)
-_FOUND_INSIDE = Kind(_found_inside, row=NotificationRow)
-_FOUND_OUTSIDE = Kind(_found_outside, row=NotificationRow)
+_FOUND = Kind(_found_inside, row=NotificationRow), Kind(_found_outside, row=NotificationRow)
+_RARE = replace(_FOUND[0], led_by=_found_led_by), replace(_FOUND[1], led_by=_found_led_by)
 _COUNTED = Kind(_counted)

@@ -22,7 +22,8 @@ from sqlmodel import col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage.engine import Database, among, checked
+from storage.dialects import among, checked
+from storage.engine import Database
 from storage.kept import Kind
 from storage.models import Content, Inbox, Notification
 from storage.paging import Order

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
@@ -19,9 +19,12 @@ Each = TypeVar("Each")
 Position = tuple[Any, ...]  # a row's values of the sort keys
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SortKey:
-    """A column that is never null; the last key of an order is unique."""
+    """A column that is never null; the last key of an order is unique.
+
+    Each is equal to itself alone: what is kept for an order is found again by the very same keys.
+    """
 
     name: str  # as the API spells it; part of the cursors
     column: Any
@@ -34,11 +37,10 @@ class SortKey:
         return self.column.type.python_type is datetime
 
 
-Order = Sequence[SortKey]
+Order = tuple[SortKey, ...]
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The `limit` rows next to a position: those that follow `after`, or, backwards, those before `before`.
 
     Or, without a position, those behind the first `offset` rows.
@@ -51,8 +53,7 @@ class Bounds:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class Page(Generic[Each]):
+class Page(NamedTuple, Generic[Each]):
     rows: list[Each]
     has_next: bool | None  # None: it was not asked
     has_previous: bool | None

@@ -7,25 +7,25 @@ pages and counts treat it like any other row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import ColumnElement, literal, union_all
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql import operators as sql
 from sqlmodel import col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import ids, paging
-from storage.engine import insert
+from storage.dialects import insert
 from storage.models import Channel, Protocol, ProtocolType, Quota, ResourceState
-from storage.paging import Bounds, Order, Page
-from storage.queries import fields, operators, sorting
+from storage.paging import Order
+from storage.queries import fields
 from storage.queries.operators import EVERYTHING, Question
-from storage.queries.sorting import Sort
+from storage.records import Records, narrowed
 from storage.scope import Scope
-from storage.selected import ALL, Row, Selected, fetch, of_model
+from storage.selected import of_model
 
 INTERNAL_NAME = "Internal"
 # Stored or not, the INTERNAL protocol was created before all others: its place in a list never changes.
@@ -41,6 +41,30 @@ class Filter:
     state: ResourceState | None = None
     protocol_type: ProtocolType | None = None
     question: Question = EVERYTHING
+
+
+def in_scope(scope: Scope) -> Records[Filter]:
+    """The domain's, the INTERNAL one among them whether or not it is stored. Without a domain, all that are stored."""
+    entity = _entity(scope)
+    asked, order = fields.protocols_as(entity), _newest_first(entity)
+    return Records(entity, of_model(entity), asked, order, partial(_where, entity))
+
+
+def _newest_first(entity: type[Protocol]) -> Order:
+    return (
+        paging.key("createdAt", entity.created_at, lambda row: row.created_at),
+        paging.key("protocolId", entity.protocol_id, lambda row: row.protocol_id),
+    )
+
+
+def _where(entity: type[Protocol], wanted: Filter) -> list[ColumnElement[bool]]:
+    return narrowed(
+        sql.eq,
+        (entity.protocol_id, wanted.protocol_id),
+        (entity.name, wanted.name),
+        (entity.state, wanted.state),
+        (entity.protocol_type, wanted.protocol_type),
+    )
 
 
 def internal(domain_id: str) -> Protocol:
@@ -79,15 +103,8 @@ async def is_name_taken(session: AsyncSession, domain_id: str, name: str, *, bes
 
 async def find(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
     """The protocol; the INTERNAL one of the scope's domain even when it is not stored."""
-    entity = _seen_in(scope)
+    entity = _entity(scope)
     return (await session.exec(select(entity).where(col(entity.protocol_id) == protocol_id))).first()
-
-
-async def show(session: AsyncSession, protocol_id: str, scope: Scope, selected: Selected = ALL) -> Row | None:
-    """The same, as far as it is selected."""
-    entity = _seen_in(scope)
-    found = await fetch(session, selected.of(entity, of_model(entity), [col(entity.protocol_id) == protocol_id]))
-    return found[0] if found else None
 
 
 async def lock(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
@@ -96,30 +113,6 @@ async def lock(session: AsyncSession, protocol_id: str, scope: Scope) -> Protoco
     if scope.domain_id is not None:
         statement = statement.where(col(Protocol.domain_id) == scope.domain_id)
     return (await session.exec(statement.with_for_update())).first()
-
-
-def order(sort: Sequence[Sort]) -> Order:
-    """By any of its fields. Raises Unaskable."""
-    return _order(Protocol, sort)
-
-
-async def page(
-    session: AsyncSession,
-    domain_id: str,
-    wanted: Filter,
-    bounds: Bounds,
-    *,
-    sort: Sequence[Sort] = (),
-    selected: Selected = ALL,
-) -> Page[Row]:
-    entity = of_domain(domain_id)
-    order = _order(entity, sort)
-    statement = selected.of(entity, of_model(entity), _conditions(entity, wanted), order=order)
-    return await paging.read(session, statement, order, bounds, selected)
-
-
-async def count(session: AsyncSession, domain_id: str, wanted: Filter) -> int:
-    return await paging.count(session, matching(of_domain(domain_id), wanted))
 
 
 async def is_used(session: AsyncSession, protocol_id: str) -> bool:
@@ -134,8 +127,11 @@ async def remove(session: AsyncSession, protocol: Protocol) -> None:
     await session.exec(delete(Protocol).where(col(Protocol.protocol_id) == protocol.protocol_id))
 
 
-def of_domain(domain_id: str) -> type[Protocol]:
-    """An entity that stands for the domain's protocols, the INTERNAL one among them whether or not it is stored."""
+def _entity(scope: Scope) -> type[Protocol]:
+    """What stands for the protocols in scope, a domain's INTERNAL one among them whether or not it is stored."""
+    if scope.domain_id is None:
+        return Protocol
+    domain_id = scope.domain_id
     virtual, columns = internal(domain_id), Protocol.__table__.columns  # type: ignore[attr-defined]
     is_stored = exists().where(col(Protocol.protocol_id) == virtual.protocol_id)
     stored_rows = select(*columns).where(col(Protocol.domain_id) == domain_id)
@@ -143,37 +139,3 @@ def of_domain(domain_id: str) -> type[Protocol]:
         *(literal(getattr(virtual, column.key), column.type).label(column.key) for column in columns)
     ).where(~is_stored)
     return aliased(Protocol, union_all(stored_rows, virtual_row).subquery())
-
-
-def matching(entity: type[Protocol], wanted: Filter) -> SelectOfScalar[Protocol]:
-    return select(entity).where(*_conditions(entity, wanted))
-
-
-def _seen_in(scope: Scope) -> type[Protocol]:
-    return Protocol if scope.domain_id is None else of_domain(scope.domain_id)
-
-
-def _conditions(entity: type[Protocol], wanted: Filter) -> list[ColumnElement[bool]]:
-    equals = (
-        (entity.protocol_id, wanted.protocol_id),
-        (entity.name, wanted.name),
-        (entity.state, wanted.state),
-        (entity.protocol_type, wanted.protocol_type),
-    )
-    conditions = [col(column) == value for column, value in equals if value is not None]
-    return [*conditions, *operators.conditions(fields.protocols_as(entity), wanted.question)]
-
-
-def _order(entity: type[Protocol], sort: Sequence[Sort]) -> Order:
-    newest_first = _newest_first(entity)
-    return sorting.order(fields.protocols_as(entity), sort, otherwise=newest_first, unique=newest_first[-1:])
-
-
-def _newest_first(entity: type[Protocol]) -> Order:
-    return (
-        paging.key("createdAt", entity.created_at, lambda row: row.created_at),
-        paging.key("protocolId", entity.protocol_id, lambda row: row.protocol_id),
-    )
-
-
-ORDER = _newest_first(Protocol)

@@ -1,7 +1,7 @@
-"""The queue that workers claim deliveries from, and record what came of them in: each in sets, a statement for many.
+"""The queue that workers claim deliveries from, in sets. What came of them is for `storage.verdicts`.
 
-Due times and leases are the database's clock, never a process's. No rules: what follows from an outcome is decided
-in `dispatch/`, and arrives here as a `Verdict`. Rows are locked in this order: channels, deliveries, usages, contents.
+Due times and leases are the database's clock, never a process's. Rows are locked in this order: channels, deliveries,
+usages, contents.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, TextClause, bindparam, insert, tuple_
-from sqlmodel import col, func, select, update
+from sqlalchemy import ColumnElement, TextClause, tuple_
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import channels, contents, usages
-from storage.deliveries import DUE, LEASED, WITHDRAWN
-from storage.engine import among, database_time
+from storage import contents, deliveries, usages
+from storage.deliveries import DUE, LEASED
+from storage.dialects import among, database_time
 from storage.models import (
-    OPEN_STATES,
-    Attempt,
-    AttemptOutcome,
     Channel,
     Content,
     DecisionReason,
@@ -39,11 +36,7 @@ FRONT = 2_000  # of what is due, how much a claim looks through before it asks f
 STEPS = 1_000  # destinations that one claim steps over at most
 VISITS = 32  # destinations that one claim asks one by one
 
-# What was counted when it was first claimed, and has not been delivered: it is counted again if it is sent again.
-UNCOUNTED = frozenset({DeliveryState.DEAD, DeliveryState.SKIPPED, DeliveryState.PENDING})
-
 _DELIVERY: Any = Delivery.__table__  # type: ignore[attr-defined]
-_ATTEMPT: Any = Attempt.__table__  # type: ignore[attr-defined]
 _CONTENT: Any = Content.__table__  # type: ignore[attr-defined]
 
 
@@ -118,44 +111,6 @@ class Claims:
     visited: str = ""  # where the next claim goes on stepping over destinations
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Where a delivery goes from SENDING."""
-
-    state: DeliveryState
-    reason: DecisionReason | None = None
-    detail: str | None = None
-    delay: float | None = None  # RETRYING: seconds until it is due again
-    due_at: datetime | None = None  # PENDING: when
-
-
-class Tried(NamedTuple):
-    """One call of a plugin, as it is kept in `Attempt`."""
-
-    started_at: datetime
-    duration_ms: int
-    outcome: AttemptOutcome
-    status_code: int | None = None
-    error: str | None = None
-    response_excerpt: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a claimed delivery."""
-
-    delivery: Leased
-    verdict: Verdict
-    attempt: Tried | None = None  # None: it was not sent
-    is_of_destination: bool = False  # whether the attempt says something about its channel's address
-
-
-@dataclass(frozen=True)
-class Recorded:
-    outcomes: Sequence[Outcome] = ()  # as they were written; those whose lease was lost are not among them
-    disabled: Sequence[Channel] = ()  # for having failed too long
-
-
 class _Choice:
     """What is taken of what is due, within the room that there is."""
 
@@ -208,7 +163,7 @@ async def claim(
 async def renew(session: AsyncSession, leases: Collection[tuple[str, int]], *, lease: float) -> None:
     """Let these leases (delivery id, attempt number) last for `lease` seconds from now, where they are still held."""
     mine = tuple_(col(Delivery.delivery_id), col(Delivery.attempt_no)).in_(sorted(leases))
-    await _change(session, mine, LEASED, lease_until=database_time(timedelta(seconds=lease)))
+    await deliveries.change(session, mine, LEASED, lease_until=database_time(timedelta(seconds=lease)))
 
 
 async def release(session: AsyncSession, leases: Collection[tuple[str, int]]) -> None:
@@ -218,22 +173,7 @@ async def release(session: AsyncSession, leases: Collection[tuple[str, int]]) ->
 
 async def release_all(session: AsyncSession) -> None:
     """Give every lease back: for the start of the only process that there is."""
-    await _change(session, LEASED, lease_until=database_time())
-
-
-async def record(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime, patience: timedelta) -> Recorded:
-    """Move claimed deliveries on, with the attempts that led there; nothing of those whose lease was lost.
-
-    A channel that has only failed for as long as `patience` is disabled.
-    """
-    disabled = await _judge_channels(session, outcomes, now=now, patience=patience)
-    final = await _final(session, outcomes)
-    await _keep_attempts(session, final)
-    await _move(session, final, now=now)
-    await _give_back(session, [one for one in final if one.verdict.state in UNCOUNTED])
-    ended = [outcome.delivery.content_id for outcome in final if outcome.verdict.state not in OPEN_STATES]
-    await contents.drop_unneeded(session, ended)
-    return Recorded(final, disabled)
+    await deliveries.change(session, LEASED, lease_until=database_time())
 
 
 async def next_due(session: AsyncSession) -> float | None:
@@ -241,7 +181,12 @@ async def next_due(session: AsyncSession) -> float | None:
     due = await _soonest(session, DUE, col(Delivery.next_attempt_at))
     leased = await _soonest(session, LEASED, col(Delivery.lease_until))
     times = [moment for moment in (due, leased) if moment is not None]
-    return max(0.0, (min(times) - await _time(session)).total_seconds()) if times else None
+    return max(0.0, (min(times) - await database_now(session)).total_seconds()) if times else None
+
+
+async def database_now(session: AsyncSession) -> datetime:
+    moment: datetime = (await session.exec(select(database_time()))).one()
+    return moment
 
 
 async def _choose_due(session: AsyncSession, choice: _Choice, visited: str) -> str:
@@ -306,9 +251,9 @@ async def _within_quotas(session: AsyncSession, rows: Sequence[Leased], day: str
 
 
 async def _lease(session: AsyncSession, rows: Sequence[Leased], *, lease: float, day: str) -> list[Leased]:
-    await _change(
+    await deliveries.change(
         session,
-        _are(session, rows),
+        are(session, rows),
         state=DeliveryState.SENDING,
         attempt_no=Delivery.attempt_no + 1,
         counted_on=func.coalesce(col(Delivery.counted_on), day),
@@ -319,9 +264,9 @@ async def _lease(session: AsyncSession, rows: Sequence[Leased], *, lease: float,
 
 
 async def _end(session: AsyncSession, rows: Sequence[Leased], *, detail: str, now: datetime) -> None:
-    await _change(
+    await deliveries.change(
         session,
-        _are(session, rows),
+        are(session, rows),
         state=DeliveryState.SKIPPED,
         reason=DecisionReason.QUOTA,
         detail=detail,
@@ -332,7 +277,8 @@ async def _end(session: AsyncSession, rows: Sequence[Leased], *, detail: str, no
     await contents.drop_unneeded(session, [row.content_id for row in rows])
 
 
-def _are(session: AsyncSession, rows: Iterable[Leased]) -> ColumnElement[bool]:
+def are(session: AsyncSession, rows: Iterable[Leased]) -> ColumnElement[bool]:
+    """That a delivery is one of these."""
     return among(session, col(Delivery.delivery_id), [row.delivery_id for row in rows])
 
 
@@ -362,125 +308,8 @@ def _columns(table: Any, row: type[NamedTuple]) -> tuple[Any, ...]:
     return tuple(table.c[name] for name in row._fields)
 
 
-async def _judge_channels(
-    session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime, patience: timedelta
-) -> Sequence[Channel]:
-    worked, failed = set[str](), set[str]()
-    for one in outcomes:
-        if one.is_of_destination and one.delivery.channel_id is not None:
-            (worked if one.verdict.state is DeliveryState.DELIVERED else failed).add(one.delivery.channel_id)
-    failed -= worked
-    return await channels.judge(session, worked=worked, failed=failed, now=now, patience=patience)
-
-
-async def _final(session: AsyncSession, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes whose leases are still held, locked; what was withdrawn meanwhile is not tried again."""
-    delivery_id = col(Delivery.delivery_id)
-    wanted = _are(session, (one.delivery for one in outcomes))
-    statement = select(Delivery.delivery_id, Delivery.attempt_no, col(Delivery.reason)).where(wanted, LEASED)
-    locked = await session.exec(statement.order_by(delivery_id).with_for_update())
-    held = {(row[0], row[1]): row[2] for row in locked}
-    final = []
-    for one in outcomes:
-        lease = one.delivery.delivery_id, one.delivery.attempt_no
-        if lease in held:
-            final.append(_unless_withdrawn(one, held[lease]))
-    return final
-
-
-def _unless_withdrawn(outcome: Outcome, reason: DecisionReason | None) -> Outcome:
-    if reason not in WITHDRAWN or outcome.verdict.state in (DeliveryState.DELIVERED, DeliveryState.DEAD):
-        return outcome
-    verdict = Verdict(DeliveryState.SKIPPED, reason)
-    return Outcome(outcome.delivery, verdict, outcome.attempt, outcome.is_of_destination)
-
-
-async def _keep_attempts(session: AsyncSession, final: Sequence[Outcome]) -> None:
-    made = [
-        {
-            "delivery_id": outcome.delivery.delivery_id,
-            "attempt_no": outcome.delivery.attempt_no,
-            **outcome.attempt._asdict(),
-        }
-        for outcome in final
-        if outcome.attempt is not None
-    ]
-    if made:
-        await (await session.connection()).execute(insert(_ATTEMPT), made)
-
-
-async def _move(session: AsyncSession, final: Sequence[Outcome], *, now: datetime) -> None:
-    delivered = [one.delivery for one in final if one.verdict.state is DeliveryState.DELIVERED]
-    if delivered:  # nearly all there are, and all the same: one statement
-        await _change(
-            session,
-            _are(session, delivered),
-            state=DeliveryState.DELIVERED,
-            reason=None,
-            detail=None,
-            attempt_count=Delivery.attempt_count + 1,
-            lease_until=None,
-            finished_at=now,
-        )
-    others = [one for one in final if one.verdict.state is not DeliveryState.DELIVERED]
-    if others:
-        time = await _time(session)
-        await (await session.connection()).execute(_MOVE, [_values(one, time, now) for one in others])
-
-
-_MOVE = (
-    update(_DELIVERY)
-    .where(_DELIVERY.c.delivery_id == bindparam("moved_id"))
-    .values(
-        state=bindparam("to_state"),
-        reason=bindparam("to_reason"),
-        detail=bindparam("to_detail"),
-        attempt_count=_DELIVERY.c.attempt_count + bindparam("attempts"),
-        next_attempt_at=bindparam("due_at"),
-        counted_on=bindparam("still_counted_on"),
-        lease_until=None,
-        finished_at=bindparam("ended_at"),
-    )
-)
-
-
-def _values(outcome: Outcome, time: datetime, now: datetime) -> dict[str, Any]:
-    verdict = outcome.verdict
-    return {
-        "moved_id": outcome.delivery.delivery_id,
-        "to_state": verdict.state,
-        "to_reason": verdict.reason,
-        "to_detail": verdict.detail,
-        "attempts": int(outcome.attempt is not None),
-        "due_at": verdict.due_at if verdict.delay is None else time + timedelta(seconds=verdict.delay),
-        "still_counted_on": None if verdict.state in UNCOUNTED else outcome.delivery.counted_on,
-        "ended_at": None if verdict.state in OPEN_STATES else now,
-    }
-
-
-async def _give_back(session: AsyncSession, outcomes: Sequence[Outcome]) -> None:
-    """Take what was not delivered after all out of the days that it was counted on."""
-    counted = Counter(
-        (one.delivery.protocol_id, one.delivery.counted_on, one.verdict.state is DeliveryState.DEAD)
-        for one in outcomes
-        if one.delivery.counted_on is not None
-    )
-    for (protocol_id, day, failed), number in sorted(counted.items()):
-        await usages.give_back(session, protocol_id, day, failed=failed, number=number)
-
-
 async def _soonest(session: AsyncSession, where: TextClause, due: Any) -> datetime | None:
     return (await session.exec(select(due).where(where).order_by(due).limit(1))).first()
-
-
-async def _change(session: AsyncSession, *where: Any, **values: Any) -> None:
-    statement = update(Delivery).where(*where).values(**values)
-    await session.exec(statement, execution_options={"synchronize_session": False})
-
-
-async def _time(session: AsyncSession) -> datetime:
-    moment: datetime = (await session.exec(select(database_time()))).one()
-    return moment
 
 
 def _now() -> Any:

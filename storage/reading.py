@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -49,39 +50,56 @@ class Inline:
 
 
 class Connection:
-    """One to PostgreSQL, with what was prepared on it, for as long as the statements are kept."""
+    """One to PostgreSQL, with what was prepared on it, for as long as the statements are kept.
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
+    It is opened when it is first needed, and opened anew when it was lost.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
+        self._connect = connect
+        self._connection: asyncpg.Connection | None = None
         self._prepared: WeakKeyDictionary[Statement, Any] = WeakKeyDictionary()
 
     async def fetch(self, statement: Statement, parameters: Sequence[Any], seconds: float | None) -> list[Any]:
-        """Raises TimeoutError after so many seconds, and PostgreSQL ends the statement."""
-        prepared = self._prepared.get(statement)
-        if prepared is None:
-            made = statement.record_class(asyncpg.Record)
-            prepared = await self._connection.prepare(statement.text, record_class=made, timeout=seconds)
-            self._prepared[statement] = prepared
-        records: list[Any] = await prepared.fetch(*parameters, timeout=seconds)
+        """Raises TooCostly after so many seconds, and PostgreSQL ends the statement; raises what is LOST."""
+        if self._connection is None:
+            self._connection = await self._connect()
+        try:
+            prepared = self._prepared.get(statement) or await self._prepare(self._connection, statement, seconds)
+            records: list[Any] = await prepared.fetch(*parameters, timeout=seconds)
+        except BaseException as error:
+            self.drop()  # a cancelled read is still on its way
+            if isinstance(error, TimeoutError):
+                raise TooCostly("The question costs too much.") from error
+            raise
         return records if statement.is_raw else statement.rows(records)
 
     async def close(self) -> None:
         try:
-            await self._connection.close()
+            if self._connection is not None:
+                await self._connection.close()
         except LOST:
-            self.drop()
+            pass
+        self.drop()
 
     def drop(self) -> None:
-        self._connection.terminate()
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection, self._prepared = None, WeakKeyDictionary()
+
+    async def _prepare(self, connection: asyncpg.Connection, statement: Statement, seconds: float | None) -> Any:
+        made = statement.record_class(asyncpg.Record)
+        prepared = await connection.prepare(statement.text, record_class=made, timeout=seconds)
+        self._prepared[statement] = prepared
+        return prepared
 
 
 class Connections:
-    """A fixed number to PostgreSQL, each opened when it is first needed, and opened anew when it was lost."""
+    """A fixed number to PostgreSQL. Who has to wait for one is handed it in the order of asking."""
 
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
-        self._connect = connect
-        self._room = asyncio.Semaphore(CONNECTIONS)
-        self._free: list[Connection] = []  # the one that was used last is used next
+        self._free = [Connection(connect) for _ in range(CONNECTIONS)]  # the one that was used last is used next
+        self._waiting: deque[asyncio.Future[Connection]] = deque()
         self._is_closed = False
 
     async def fetch(
@@ -89,43 +107,52 @@ class Connections:
     ) -> list[Any]:
         """Raises DatabaseUnavailable, TooCostly."""
         seconds = None if at_most is None else at_most.total_seconds()
-        async with self._room:
-            try:
-                return await self._fetch(self._free.pop() if self._free else None, statement, parameters, seconds)
-            except LOST:
-                self._drop()  # what one connection has met, the others have met as well
-            try:
-                return await self._fetch(None, statement, parameters, seconds)
-            except LOST as error:
-                raise _translated(error) from error
+        connection = self._free.pop() if self._free else await self._handed()
+        try:
+            return await connection.fetch(statement, parameters, seconds)
+        except LOST:
+            self._drop()  # what one connection has met, the others have met as well
+            return await self._fetch_anew(connection, statement, parameters, seconds)
+        finally:
+            if self._is_closed:
+                await connection.close()
+            self._hand_on(connection)
 
     async def close(self) -> None:
         """Those in use are closed by their readers."""
         self._is_closed = True
-        while self._free:
-            await self._free.pop().close()
-
-    async def _fetch(
-        self, connection: Connection | None, statement: Statement, parameters: Sequence[Any], seconds: float | None
-    ) -> list[Any]:
-        if connection is None:
-            connection = Connection(await self._connect())
-        try:
-            rows = await connection.fetch(statement, parameters, seconds)
-        except BaseException as error:
-            connection.drop()  # a cancelled read is still on its way
-            if isinstance(error, TimeoutError):
-                raise TooCostly("The question costs too much.") from error
-            raise
-        if self._is_closed:
+        for connection in self._free:
             await connection.close()
-        else:
-            self._free.append(connection)
-        return rows
+
+    async def _fetch_anew(
+        self, connection: Connection, statement: Statement, parameters: Sequence[Any], seconds: float | None
+    ) -> list[Any]:
+        try:
+            return await connection.fetch(statement, parameters, seconds)
+        except LOST as error:
+            raise _translated(error) from error
+
+    async def _handed(self) -> Connection:
+        waiting: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if not waiting.cancelled():  # it had been handed one
+                self._hand_on(waiting.result())
+            raise
+
+    def _hand_on(self, connection: Connection) -> None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(connection)
+                return
+        self._free.append(connection)
 
     def _drop(self) -> None:
-        while self._free:
-            self._free.pop().drop()
+        for connection in self._free:
+            connection.drop()
 
 
 def _translated(error: Exception) -> Exception:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.engine import among
+from storage.dialects import among
 from storage.models import Attempt, Change, Delivery, Inbox, Notification
 
 Ends = Mapping[int, int]  # by inbox: the sequence number up to which its log may go, or its notifications

@@ -11,7 +11,7 @@ from sqlalchemy import Select, bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.engine import Several, one_of
+from storage.dialects import Several, one_of
 from storage.models import (
     Channel,
     JsonObject,

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Boolean, Column, Dialect, Integer, Select, Table
+from sqlalchemy.sql.dml import ReturningDelete
 from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import engine
+from storage import drivers
 from storage.columns import Json, Number, Sealed, UtcDateTime
-from storage.engine import Row
+from storage.drivers import Row
 
 Process = Callable[[Any], Any] | None
 Convert = Callable[[Row], Row]  # all values of a column at once
@@ -43,8 +44,10 @@ class Insert:
 
     `columns` are filled from attributes of the same names, all others stay NULL or at the database's default.
     `computed` ones get an expression, by dialect, in which a name in braces is the row's value of that column.
-    `at_once`: on SQLite too the rows are one statement, as JSON. It is slower, but for a table that FTS5 indexes, which
-    writes down at each statement what the one before has added to its index.
+    `shared` ones have one value in all rows of most inserts: where all of them do, PostgreSQL is given it once, and no
+    array of it.
+    `at_once`: on SQLite too the rows are one statement, as JSON. It is slower, but for rows that return something, and
+    for a table that FTS5 indexes, which writes down at each statement what the one before has added to its index.
     """
 
     def __init__(
@@ -53,22 +56,25 @@ class Insert:
         columns: Sequence[str] | None = None,
         *,
         computed: Mapping[str, Mapping[str, str]] | None = None,
+        shared: Container[str] = (),
         then: str = "",
         at_once: bool = False,
     ) -> None:
         self._table = _table(model)
         self._columns = tuple(columns or columns_of(model))
         self._computed = computed or {}
+        self._shared = [number for number, name in enumerate(self._columns) if name in shared]
         self._then = then
         self._at_once = at_once
         self._values: Callable[[Any], Row] = attrgetter(*self._columns)
-        self._for = lru_cache(MAX_DIALECTS)(self._compile)
+        self._for = lru_cache(2 * MAX_DIALECTS)(self._compile)
+        self._converts_for = lru_cache(MAX_DIALECTS)(self._converts)
 
     async def run(self, session: AsyncSession, rows: Sequence[Any]) -> list[Row]:
         """Insert them in this order; what is returned is in no order on PostgreSQL."""
         if not rows:
             return []
-        driver = await engine.driver(session)
+        driver = await drivers.of(session)
         text, columns = self.bound(driver.dialect, rows)
         if not driver.is_sqlite:
             return await driver.fetch(text, columns)
@@ -77,28 +83,38 @@ class Insert:
             return await driver.fetch(text, [orjson.dumps(by_row).decode()])
         return await driver.fetch_each(text, by_row)
 
-    def bound(self, dialect: Dialect, rows: Sequence[Any]) -> tuple[str, Sequence[Row]]:
-        """The statement, and the values of each column as the driver takes them."""
-        text, converts = self._for(dialect)
-        columns = zip(*map(self._values, rows), strict=True)
-        return text, [convert(values) for convert, values in zip(converts, columns, strict=True)]
+    def bound(self, dialect: Dialect, rows: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """The statement, and the values of each column as the driver takes them; of what is given once, the value."""
+        pairs = zip(self._converts_for(dialect), zip(*map(self._values, rows), strict=True), strict=True)
+        columns: list[Any] = [convert(values) for convert, values in pairs]
+        if dialect.name != "postgresql" or not all(_is_one(columns[number]) for number in self._shared):
+            return self._for(dialect, ()), columns
+        for number in self._shared:
+            columns[number] = columns[number][0]
+        return self._for(dialect, tuple(self._shared)), columns
 
-    def _compile(self, dialect: Dialect) -> tuple[str, list[Convert]]:
-        columns = [self._table.columns[name] for name in self._columns]
-        spelled, source = self._source(dialect, columns)
+    def _converts(self, dialect: Dialect) -> list[Convert]:
+        return [_binding(self._table.columns[name].type, dialect) for name in self._columns]
+
+    def _compile(self, dialect: Dialect, once: Sequence[int]) -> str:
+        spelled, source = self._source(dialect, once)
         given = dict(zip(self._columns, spelled, strict=True))
         filled = given | {name: spelled[dialect.name].format(**given) for name, spelled in self._computed.items()}
         head, values = f"INSERT INTO {self._table.name} ({', '.join(filled)})", ", ".join(filled.values())
-        rows = f"SELECT {values} FROM {source}" if source else f"VALUES ({values})"
-        return f"{head} {rows} {self._then}", [_binding(column.type, dialect) for column in columns]
+        # Without a condition, SQLite would take a conflict's ON for that of a join.
+        rows = f"SELECT {values} FROM {source} WHERE true" if source else f"VALUES ({values})"
+        return f"{head} {rows} {self._then}"
 
-    def _source(self, dialect: Dialect, columns: Sequence[Column[Any]]) -> tuple[Iterable[str], str | None]:
+    def _source(self, dialect: Dialect, once: Sequence[int]) -> tuple[Iterable[str], str | None]:
         """How the columns' values are spelled, and where all rows come from; None: they come one by one."""
+        numbers = range(len(self._columns))
         if dialect.name == "postgresql":
-            return map(_from_array, columns), _arrays(columns)
+            columns = [self._table.columns[name] for name in self._columns]
+            arrays = {number: columns[number] for number in numbers if number not in once}
+            return (_spelled(columns[number], number, number in once) for number in numbers), _arrays(arrays)
         if self._at_once:
-            return (f"json_extract(value, '$[{number}]')" for number in range(len(columns))), _JSON_ROWS
-        return (f"?{number}" for number in range(1, len(columns) + 1)), None
+            return (f"json_extract(value, '$[{number}]')" for number in numbers), _JSON_ROWS
+        return (f"?{number + 1}" for number in numbers), None
 
 
 class Batch(NamedTuple):
@@ -110,7 +126,7 @@ class Batch(NamedTuple):
 
 async def run_all(session: AsyncSession, *batches: Batch) -> None:
     """Insert one after the other; on SQLite, its thread is asked once for all of them."""
-    driver = await engine.driver(session)
+    driver = await drivers.of(session)
     statements = [batch.insert.bound(driver.dialect, batch.rows) for batch in batches if batch.rows]
     if driver.is_sqlite:
         await driver.run_each([(text, [*zip(*columns, strict=True)]) for text, columns in statements])
@@ -120,14 +136,17 @@ async def run_all(session: AsyncSession, *batches: Batch) -> None:
 
 
 class Query:
-    """A SELECT with named parameters, made once for each dialect by `build`, which gets the dialect's name."""
+    """A SELECT, or a DELETE that returns what it deletes, with named parameters.
 
-    def __init__(self, build: Callable[[str], Select[Any]]) -> None:
+    It is made once for each dialect by `build`, which gets the dialect's name.
+    """
+
+    def __init__(self, build: Callable[[str], Select[Any] | ReturningDelete[Any]]) -> None:
         self._build = build
         self._for = lru_cache(MAX_DIALECTS)(self._compile)
 
     async def rows(self, session: AsyncSession, **values: Any) -> list[Row]:
-        driver = await engine.driver(session)
+        driver = await drivers.of(session)
         text, parameters, converts = self._for(driver.dialect)
         bound = [values[name] if process is None else process(values[name]) for name, process in parameters]
         columns = zip(*await driver.fetch(text, bound), strict=True)
@@ -138,7 +157,7 @@ class Query:
         compiled = statement.compile(dialect=dialect)
         binds, names = compiled.binds, compiled.positiontup or ()
         parameters = [(name, _bind_processor(binds[name].type, dialect)) for name in names]
-        types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
+        types = [column.type.dialect_impl(dialect) for column in statement.exported_columns]
         return str(compiled), parameters, [_by_value(type_.result_processor(dialect, None)) for type_ in types]
 
 
@@ -177,15 +196,20 @@ def _by_value(process: Process) -> Convert:
     return convert
 
 
-def _arrays(columns: Sequence[Column[Any]]) -> str:
-    """One array for each column, as rows."""
-    arrays = (f"${number}::{_element(column)}[]" for number, column in enumerate(columns, 1))
-    return f"unnest({', '.join(arrays)}) AS new ({', '.join(column.name for column in columns)})"
+def _is_one(values: Row) -> bool:
+    return values.count(values[0]) == len(values)
+
+
+def _arrays(columns: Mapping[int, Column[Any]]) -> str:
+    """One array for each of these columns, by their numbers among the parameters, as rows."""
+    arrays = (f"${number + 1}::{_element(column)}[]" for number, column in columns.items())
+    return f"unnest({', '.join(arrays)}) AS new ({', '.join(column.name for column in columns.values())})"
 
 
 def _element(column: Column[Any]) -> str:
     return next((name for kind, name in _ELEMENTS.items() if isinstance(column.type, kind)), "text")
 
 
-def _from_array(column: Column[Any]) -> str:
-    return f"new.{column.name}::json" if isinstance(column.type, Json) else f"new.{column.name}"
+def _spelled(column: Column[Any], number: int, is_once: bool) -> str:
+    value = f"${number + 1}::{_element(column)}" if is_once else f"new.{column.name}"
+    return f"{value}::json" if isinstance(column.type, Json) else value

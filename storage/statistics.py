@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -18,13 +19,13 @@ from storage import channels, deliveries, notification_lists, protocols, quotas,
 from storage.channels import Kind as ChannelKind
 from storage.errors import DatabaseUnavailable, TooCostly
 from storage.models import Notification
-from storage.paging import Order
 from storage.pipelines import compiler, document_functions
 from storage.pipelines.rows import Gathering, Ordering, Rows
 from storage.pipelines.stages import Stage
 from storage.queries import fields, operators
 from storage.queries.fields import Fields
 from storage.queries.operators import Question, Unaskable
+from storage.records import Records
 from storage.scope import Scope
 
 MAX_ROWS = 10_000  # of a result
@@ -143,48 +144,23 @@ async def _notifications(session: AsyncSession, scope: Scope, question: Question
     return _Source(statement, fields.NOTIFICATION, (Notification.created_at, Notification.notification_id))
 
 
-async def _deliveries(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
-    statement = deliveries.matching(scope, deliveries.Filter(question=question))
-    return _Source(statement, fields.DELIVERY, _columns(deliveries.NEWEST_FIRST))
-
-
-async def _protocols(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
-    assert scope.domain_id is not None
-    entity = protocols.of_domain(scope.domain_id)
-    statement = protocols.matching(entity, protocols.Filter(question=question))
-    return _Source(statement, fields.protocols_as(entity), (entity.created_at, entity.protocol_id))
-
-
-def _channels(kind: ChannelKind) -> Find:
+def _of(in_scope: Callable[[Scope], Records[Any]], filter_of: Callable[..., Any]) -> Find:
     async def source(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
-        statement = channels.matching(kind, scope, channels.Filter(question=question))
-        return _Source(statement, channels.FIELDS[kind], _columns(channels.ORDER))
+        records = in_scope(scope)
+        statement = records.matching(filter_of(question=question))
+        return _Source(statement, records.fields, [key.column for key in records.usual])
 
     return source
 
 
-async def _quotas(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
-    statement = quotas.matching(scope, quotas.Filter(question=question))
-    return _Source(statement, fields.QUOTA, _columns(quotas.ORDER))
-
-
-async def _usages(_session: AsyncSession, scope: Scope, question: Question) -> _Source:
-    statement = usages.matching(scope, usages.Filter(question=question))
-    return _Source(statement, fields.NOTIFICATION_USAGE, _columns(usages.ORDER))
-
-
-def _columns(order: Order) -> list[Any]:
-    return [key.column for key in order]
-
-
 _SOURCES: Mapping[Record, Find] = {
     Record.NOTIFICATION: _notifications,
-    Record.DELIVERY: _deliveries,
-    Record.PROTOCOL: _protocols,
-    Record.PROJECT_CHANNEL: _channels(ChannelKind.PROJECT),
-    Record.USER_CHANNEL: _channels(ChannelKind.USER),
-    Record.QUOTA: _quotas,
-    Record.NOTIFICATION_USAGE: _usages,
+    Record.DELIVERY: _of(deliveries.in_scope, deliveries.Filter),
+    Record.PROTOCOL: _of(protocols.in_scope, protocols.Filter),
+    Record.PROJECT_CHANNEL: _of(partial(channels.in_scope, ChannelKind.PROJECT), channels.Filter),
+    Record.USER_CHANNEL: _of(partial(channels.in_scope, ChannelKind.USER), channels.Filter),
+    Record.QUOTA: _of(quotas.in_scope, quotas.Filter),
+    Record.NOTIFICATION_USAGE: _of(usages.in_scope, usages.Filter),
 }
 
 

@@ -14,14 +14,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import contents, deliveries, states
 from storage.deliveries import Filter
-from storage.engine import database_time
+from storage.dialects import database_time
 from storage.models import Content, DecisionReason, Delivery, DeliveryState
 from storage.scope import Scope
 
 
 async def lock(session: AsyncSession, delivery_id: str, scope: Scope) -> Delivery | None:
     """The delivery, not to be changed by others until this transaction ends."""
-    statement = deliveries.matching(scope, Filter(delivery_ids=[delivery_id])).with_for_update()
+    statement = deliveries.in_scope(scope).matching(Filter(delivery_ids=[delivery_id])).with_for_update()
     return (await session.exec(statement)).first()
 
 
@@ -34,7 +34,8 @@ async def lock_ended(
     """
     has_content = exists().where(col(Content.content_id) == col(Delivery.content_id))
     statement = (
-        deliveries.matching(scope, wanted)
+        deliveries.in_scope(scope)
+        .matching(wanted)
         .where(col(Delivery.state).in_(states.REPLAYABLE), col(Delivery.created_at) >= since, has_content)
         .order_by(col(Delivery.created_at), col(Delivery.delivery_id))
         .limit(limit)

@@ -5,27 +5,27 @@ Whoever reserves for several protocols in one transaction does so in the order o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, Select, bindparam, case
+from sqlalchemy.sql import operators as sql
 from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import paging
 from storage.columns import Text
-from storage.engine import Several, insert, one_of
+from storage.dialects import Several, insert, one_of
 from storage.models import NotificationUsage, Quota
-from storage.paging import Bounds, Order, Page
-from storage.queries import fields, operators, sorting
+from storage.paging import Order
+from storage.queries import fields
 from storage.queries.operators import EVERYTHING, Question
-from storage.queries.sorting import Sort
+from storage.records import Records, narrowed
 from storage.scope import Scope
-from storage.selected import ALL, Row, Selected
 from storage.statements import Query
 
 
@@ -62,10 +62,24 @@ def _limits(dialect: str) -> Select[Any, Any, Any]:
 _LIMITS = Query(_limits)
 
 _COLUMNS = {field.attributes[-1]: field.column for field in fields.NOTIFICATION_USAGE.fields.values()}
-ORDER: Order = (
+LATEST_FIRST: Order = (
     paging.key("date", NotificationUsage.date, lambda row: row.date),
     paging.key("protocolId", NotificationUsage.protocol_id, lambda row: row.protocol_id),
 )
+
+
+def in_scope(scope: Scope) -> Records[Filter]:
+    where = partial(_where, scope)
+    return Records(NotificationUsage, _COLUMNS, fields.NOTIFICATION_USAGE, LATEST_FIRST, where, unique=2)
+
+
+def _where(scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
+    domain_id, protocol_id = NotificationUsage.domain_id, NotificationUsage.protocol_id
+    return [
+        *narrowed(sql.eq, (domain_id, scope.domain_id), (protocol_id, wanted.protocol_id)),
+        *narrowed(sql.ge, (NotificationUsage.date, wanted.date_from)),
+        *narrowed(sql.le, (NotificationUsage.date, wanted.date_to)),
+    ]
 
 
 def day(moment: datetime) -> str:
@@ -114,28 +128,6 @@ async def remaining(session: AsyncSession, protocol_ids: Collection[str], date: 
     return {protocol_id: number for protocol_id, number in left.items() if number is not None}
 
 
-def order(sort: Sequence[Sort]) -> Order:
-    """By any of its fields. Raises Unaskable."""
-    return sorting.order(fields.NOTIFICATION_USAGE, sort, otherwise=ORDER, unique=ORDER)
-
-
-async def page(
-    session: AsyncSession,
-    scope: Scope,
-    wanted: Filter,
-    bounds: Bounds,
-    *,
-    order: Order = ORDER,
-    selected: Selected = ALL,
-) -> Page[Row]:
-    statement = selected.of(NotificationUsage, _COLUMNS, _conditions(scope, wanted), order=order)
-    return await paging.read(session, statement, order, bounds, selected)
-
-
-async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
-    return await paging.count(session, matching(scope, wanted))
-
-
 async def _lock_quota(session: AsyncSession, protocol_id: str) -> Quota | None:
     statement = select(Quota).where(col(Quota.protocol_id) == protocol_id).with_for_update()
     # A quota that this session has read before is read again: what it says counts from the lock on.
@@ -172,21 +164,3 @@ def _left(quota: Quota | _Limits, used: _Used) -> int | None:
     limits = ((quota.day, used.day), (quota.month, used.month))
     left = [max(0, limit - taken) for limit, taken in limits if limit is not None]
     return min(left, default=None)
-
-
-def matching(scope: Scope, wanted: Filter) -> SelectOfScalar[NotificationUsage]:
-    return select(NotificationUsage).where(*_conditions(scope, wanted))
-
-
-def _conditions(scope: Scope, wanted: Filter) -> list[ColumnElement[bool]]:
-    date = col(NotificationUsage.date)
-    conditions: list[ColumnElement[bool]] = []
-    if scope.domain_id is not None:
-        conditions.append(col(NotificationUsage.domain_id) == scope.domain_id)
-    if wanted.protocol_id is not None:
-        conditions.append(col(NotificationUsage.protocol_id) == wanted.protocol_id)
-    if wanted.date_from is not None:
-        conditions.append(date >= wanted.date_from)
-    if wanted.date_to is not None:
-        conditions.append(date <= wanted.date_to)
-    return [*conditions, *operators.conditions(fields.NOTIFICATION_USAGE, wanted.question)]

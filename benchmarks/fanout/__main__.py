@@ -4,11 +4,11 @@
     .venv/bin/python -m benchmarks.fanout --quick
 
 What leads to an event is in `shapes`, how the servers run in `layouts`. In the layout `one` a server is one process on
-an empty SQLite database, on a core of its own; the crowd is on the other. The same creates without any socket come
-first: what they cost is the writing, and the rest of what a saturated server spends is the streaming. In the layout
-`two`, of own inboxes only, another process of the same installation takes the creates, over one PostgreSQL database and
-one Valkey, all on the crowd's core: the CPU of the process with the sockets is the streaming alone, and events a second
-are those that the other one writes. The floor writes nothing, and is one process in both. Over Redis broadcaster loses
+an empty SQLite database, on a core of its own; the crowd is on the other. In the layout `two`, of own inboxes only,
+another process of the same installation takes the creates, over one PostgreSQL database and one Valkey, all on the
+crowd's core; the process with the sockets helps to reach crowds of more than 100, as processes do. The same creates
+without any socket come first: what they cost the process is the writing, and the rest of what it spends when saturated
+is the streaming. The floor writes nothing, and is one process in both. Over Redis broadcaster loses
 those who come to one channel at the same time, but one: so the stock server has no shared feed there.
 
 Saturated: so many creates at a time, each followed by the next when every socket has its event. Steady: one create at
@@ -40,6 +40,7 @@ QUICK = {"sockets": [20], "rounds": 1, "seconds": 0.2, "layout": [ONE]}
 PROBES = 10
 PROBE_S = 2.0  # for an event to come to all
 SETTLED_S = 0.5  # without CPU
+MIN_WRITES, ROWS_WRITTEN = 16, 10_000  # creates, and what they lead to, without a socket
 HEAD = (
     "| shape | processes | sockets | server | events/s | CPU of an event, us | of that streaming, us | p50, ms "
     "| p99, ms | socket, kB | lost | x stock, events/s | of the floor | x stock, CPU | of the floor "
@@ -80,7 +81,7 @@ async def measure(stand: Stand, shape: Shape, count: int, options: argparse.Name
     request, tokens = shape.request(server.name), shape.tokens(count)
     async with load.connections(writer.port, 1) as connection:
         await shape.prepare(server.name, connection, count)
-    written_us = await writing(server, request, options.seconds) if server is writer else 0.0
+    written_us = await writing(stand, request, times=max(MIN_WRITES, ROWS_WRITTEN // count), at_once=options.creates)
     before = server.resident_mb
     async with crowd.gathered(server.port, tokens, shape.query) as gathered:
         await rouse(writer, gathered, request)
@@ -102,17 +103,21 @@ async def create(writer: Server, request: bytes) -> None:
         await connection.ask(request)
 
 
-async def writing(server: Server, request: bytes, seconds: float) -> float:
-    """The CPU of one create to which nobody listens, in microseconds."""
-    await create(server, request)
-    await settled(server)
-    loop = asyncio.get_running_loop()
-    before, end, times = server.cpu_seconds, loop.time() + seconds, 0
-    while loop.time() < end:
-        await create(server, request)
-        times += 1
-    await settled(server)
-    return (server.cpu_seconds - before) / times * 1e6
+async def writing(stand: Stand, request: bytes, *, times: int, at_once: int) -> float:
+    """The CPU of one create to which nobody listens, in microseconds, of the process that will have the sockets."""
+
+    async def creating(times: int) -> None:
+        async with load.connections(stand.writer.port, 1) as connection:
+            for _ in range(times):
+                await connection.ask(request)
+
+    each = times // at_once
+    await creating(1)
+    await settled(stand.server, stand.writer)
+    before = stand.server.cpu_seconds
+    await asyncio.gather(*(creating(each) for _ in range(at_once)))
+    await settled(stand.server, stand.writer)
+    return (stand.server.cpu_seconds - before) / (each * at_once) * 1e6
 
 
 async def rouse(writer: Server, gathered: Crowd, request: bytes) -> None:
@@ -162,12 +167,12 @@ async def steady(writer: Server, gathered: Crowd, request: bytes, rate: float, t
     return gathered.lost(times)
 
 
-async def settled(server: Server) -> None:
-    """Until it does nothing any more."""
-    used = -1.0
-    while server.cpu_seconds - used > SETTLED_S / 50:
-        used = server.cpu_seconds
+async def settled(*processes: Server) -> None:
+    """Until they do nothing any more."""
+    used, before = [process.cpu_seconds for process in processes], [-1.0 for _ in processes]
+    while any(now - then > SETTLED_S / 50 for now, then in zip(used, before, strict=True)):
         await asyncio.sleep(SETTLED_S)
+        used, before = [process.cpu_seconds for process in processes], used
 
 
 def median(found: Sequence[Figures]) -> Figures:

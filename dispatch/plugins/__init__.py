@@ -1,4 +1,4 @@
-"""What a plugin is, and which ones there are: the built-in ones, and those of installed packages.
+"""What a plugin is. Which ones there are, `dispatch.plugins.registry` knows.
 
 A plugin is the code that reaches an external system. Its three methods are the original's: `init` says what it needs,
 `verify` whether a protocol's credentials work, `dispatch` delivers one message. A package offers one as an entry point

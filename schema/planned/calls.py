@@ -5,7 +5,7 @@ It must not call what has extensions or permission classes of its own, nor give 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -41,13 +41,16 @@ class Call:
     resolve: Callable[..., Any]
     is_async: bool
 
-    async def __call__(self, value: Any, run: Run) -> Any:
-        called = self.resolve(**self.make(value, run))
-        return await called if self.is_async else called
+    def __call__(self, value: Any, run: Run) -> Awaitable[Any]:
+        return self.run(self.make(value, run))
 
-    async def run(self, made: dict[str, Any]) -> Any:
-        called = self.resolve(**made)
-        return await called if self.is_async else called
+    def run(self, made: dict[str, Any]) -> Awaitable[Any]:
+        called: Any = self.resolve(**made)
+        return called if self.is_async else _at_once(called)
+
+
+async def _at_once(called: Any) -> Any:
+    return called
 
 
 def of(field: GraphQLField, details: list[FieldDetails]) -> Call:

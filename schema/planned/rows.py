@@ -13,12 +13,14 @@ from graphql import GraphQLObjectType, get_named_type
 from graphql.execution.collect_fields import FieldDetails
 
 from resolvers.paging import Listing
+from schema import row_source
 from schema.notification import DELIVERY, NOTIFICATION
 from schema.planned import answers, calls
 from schema.planned.answers import Answer
 from schema.planned.calls import Run
 from schema.projection import Selection, Unknown
-from schema.selection import CURSORS, ENDS, Fields, Made, as_it_is
+from schema.row_source import RowSource
+from schema.selection import CURSORS, ENDS, Fields, Made
 from storage.selected import Selected
 
 ONE: Mapping[str, Fields] = {"notification": NOTIFICATION, "delivery": DELIVERY}
@@ -30,6 +32,8 @@ Read = Callable[[Any], Any]  # of a row, or of a listing
 ReadEdge = Callable[[Any, Any], Any]  # of a row and its listing
 Make = Callable[[Selected], Read]  # once it is known where in the rows the columns are
 Part = tuple[str, Made | str]  # a key of the answer, and how its value is made; or the name of the type
+
+OF_ONE, OF_EACH = "lambda row: {}", "lambda rows: [{} for row in rows]"  # around what a reader makes of a row
 
 
 def of_root(selection: Selection, root: GraphQLObjectType, details: Group) -> Answer:
@@ -43,7 +47,7 @@ def of_root(selection: Selection, root: GraphQLObjectType, details: Group) -> An
 
 def _one(call: calls.Call, parts: Sequence[Part]) -> Answer:
     selected = Selected(_columns(parts), as_text=True)
-    read = _reader(parts, selected)
+    read = _reader(parts, selected, OF_ONE)
 
     async def answered(value: Any, run: Run) -> Any:
         row = await call(value, run.reading(selected))
@@ -58,8 +62,10 @@ def _page(call: calls.Call, page: _Page) -> Answer:
 
     async def answered(value: Any, run: Run) -> Any:
         connection = await call(value, run.reading(selected))
-        listing = connection.listing
-        return {key: await later(connection, run) if later else read(listing) for key, read, later in parts}
+        listing, page = connection.listing, {}
+        for key, read, later in parts:  # not a display: one that awaits is a coroutine of its own
+            page[key] = await later(connection, run) if later else read(listing)
+        return page
 
     return answered
 
@@ -94,18 +100,18 @@ class _Page:
         return lambda _selected: _always(None), answers.of_field(self._selection, type_, details)
 
     def _nodes(self, type_: GraphQLObjectType, details: Group) -> Make:
-        make = self._rows(type_, details)
+        make = self._made(type_, details, OF_EACH)
 
         def made(selected: Selected) -> Read:
             read = make(selected)
-            return lambda listing: [read(row) for row in listing.page.rows]
+            return lambda listing: read(listing.page.rows)
 
         return made
 
-    def _rows(self, type_: GraphQLObjectType, details: Group) -> Make:
+    def _made(self, type_: GraphQLObjectType, details: Group, form: str) -> Make:
         parts = _parts(self._selection, type_, details, self._fields)
         self._columns |= _columns(parts)
-        return lambda selected: _reader(parts, selected)
+        return lambda selected: _reader(parts, selected, form)
 
     def _edges(self, type_: GraphQLObjectType, details: Group) -> Make:
         parts = [(key, self._of_edge(type_, group)) for key, group in self._selection.fields(type_, details).items()]
@@ -123,7 +129,7 @@ class _Page:
         if name == "cursor":
             self._about.add(name)
             return lambda _selected: lambda row, listing: listing.cursor(row)
-        make = self._rows(_type(type_, details), details)
+        make = self._made(_type(type_, details), details, OF_ONE)
 
         def made(selected: Selected) -> ReadEdge:
             read = make(selected)
@@ -168,25 +174,12 @@ def _columns(parts: Sequence[Part]) -> frozenset[str]:
     return frozenset().union(*(made.columns for _, made in parts if isinstance(made, Made)))
 
 
-def _reader(parts: Sequence[Part], selected: Selected) -> Read:
-    """From a row to what is answered for it.
-
-    It is spelled as source: one dictionary display takes a third of the time that a call for each field does, and lists
-    are mostly this. Keys are names of GraphQL's, of letters, digits and underscores.
-    """
-    functions = {f"_{number}": made.as_text for number, (_, made) in enumerate(parts) if isinstance(made, Made)}
-    items = (f'"{key}": {_spelled(number, made, selected)}' for number, (key, made) in enumerate(parts))
-    read: Read = eval(f"lambda row: {{{', '.join(items)}}}", functions)
+def _reader(parts: Sequence[Part], selected: Selected, form: str) -> Read:
+    """From a row, or from several, to what is answered for each."""
+    source = RowSource(selected.positions)
+    items = ((key, row_source.text(made) if isinstance(made, str) else source.field(made)) for key, made in parts)
+    read: Read = source.compiled(form.format(row_source.display(items)))
     return read
-
-
-def _spelled(number: int, made: Made | str, selected: Selected) -> str:
-    if isinstance(made, str):
-        return f'"{made}"'
-    if not made.is_column:
-        return f"_{number}(row)"
-    column = f"row[{selected.positions[made.columns[0]]}]"
-    return column if made.as_text is as_it_is else f"_{number}({column})"
 
 
 def _type(parent: GraphQLObjectType, details: Group) -> GraphQLObjectType:

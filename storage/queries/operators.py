@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Double, and_, cast, false, literal, or_, true
 from sqlalchemy.sql import operators as sql
 from sqlalchemy.sql.elements import UnaryExpression
 
+from storage import kept
 from storage.errors import StorageError
 from storage.queries import json_keys, moments, patterns, texts
 from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
@@ -90,17 +92,17 @@ class Question:
     keyword: str | None = None
     now: datetime = moments.EARLIEST  # what timediff_* counts from
 
-    @property
+    @cached_property
     def is_empty(self) -> bool:
         return not (self.filter or self.filter_or or self.keyword)
 
-    @property
+    @cached_property
     def is_keyword(self) -> bool:
         """Whether it asks for nothing but a keyword's words."""
         return not (self.filter or self.filter_or)
 
 
-EVERYTHING = Question()
+EVERYTHING = kept.constant(Question())
 
 
 def conditions(fields: Fields, question: Question) -> list[ColumnElement[bool]]:

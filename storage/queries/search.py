@@ -1,8 +1,9 @@
 """Narrowing what is asked of notifications down by an index of their contents' texts.
 
 It narrows only, so answers are the same without it: the conditions of `storage.queries.operators` still hold of every
-row. A list begins to be read without it, row by row in its order: where that ends soon, because its rows do or because
-the page is full, the index is never asked. It is asked for the rest, and what it leads to is read instead.
+row. What is rare is read from what the index leads to. Else a list begins to be read without it, row by row in its
+order: where that ends soon, because its rows do or because the page is full, the index is never asked. It is asked for
+the rest.
 
 It knows the index and when it helps; the statements that read notifications are `storage.notifications`'.
 """
@@ -27,12 +28,12 @@ from storage.kept import Kind
 from storage.paging import Bounds
 from storage.queries import fields, folding, operators, search_index, search_texts
 from storage.queries.operators import Filter, Operator, Question
-from storage.queries.search_index import SEARCHED, Alternatives, Asker
+from storage.queries.search_index import SEARCHED, Led
+from storage.queries.search_samples import Alternatives, Asker
 
 FIRST_ROWS = 250  # of a list that are read in any case: well below a millisecond
 NEXT_ROWS = 5_000  # and of one that had something among those, but no whole page
 MANY_FOUND = 5_000  # contents, beyond which the index is of no use
-FREQUENT = 20_000  # contents, which PostgreSQL's index takes some milliseconds to list
 MAX_ALTERNATIVES = 32  # of one condition that the index is asked for
 MAX_CONDITIONS = 4
 
@@ -48,7 +49,8 @@ class InSession:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
-        self.is_sqlite = session.get_bind().dialect.name == "sqlite"
+        engine = session.get_bind().engine
+        self.is_sqlite, self.url = engine.dialect.name == "sqlite", engine.url
 
     async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]:
         return await selected.fetch(self._session, kind.build(fixed, *given), kind.row)
@@ -112,14 +114,15 @@ async def beginning(walk: Callable[[int], Awaitable[Walked]], bounds: Bounds) ->
     return None
 
 
-async def contents(asker: Asker, texts: Texts, domain_id: str | None) -> str | None:
+async def lead(asker: Asker, texts: Texts, domain_id: str | None) -> Led | None:
+    """What the index of texts is asked for, where it can be."""
+    return await search_index.lead(asker, texts.indexed, domain_id) if texts.indexed else None
+
+
+async def contents(asker: Asker, led: Led, domain_id: str | None) -> str | None:
     """The contents among which all is that is sought, as a JSON list; None where the index is of no use."""
-    if not texts.indexed:
-        return None
-    if not asker.is_sqlite and await search_index.expected(asker, texts.indexed, domain_id) > FREQUENT:
-        return None
-    found = await search_index.listed(asker, texts.indexed, domain_id, limit=MANY_FOUND + 1)
-    return found.contents if found.number <= MANY_FOUND else None
+    found = await search_index.listed(asker, led, domain_id, limit=MANY_FOUND + 1)
+    return None if found is None or found.number > MANY_FOUND else found.contents
 
 
 @asynccontextmanager

@@ -1,13 +1,15 @@
 """Asking the index of contents' texts, as each engine has one: FTS5 on SQLite, pg_trgm on PostgreSQL.
 
 What it lists is more than what contains the texts, never less. Of each condition one of its texts has to be there.
-Texts are folded, and each has trigrams.
+Texts are folded, and each has trigrams. What takes an index long are trigrams that many have, so that it is asked for
+rare ones alone where a text has some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import sqlalchemy
@@ -17,7 +19,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Select,
-    TextClause,
+    and_,
     bindparam,
     cast,
     column,
@@ -31,57 +33,57 @@ from sqlmodel import col
 from storage.columns import Text
 from storage.kept import Kind
 from storage.models import Content
-from storage.queries import search_texts
+from storage.queries import search_samples, search_texts
+from storage.queries.search_samples import Alternatives, Asker, Sample
 
 FEW = 200  # contents that are read more quickly than others are left out
-
-Alternatives = tuple[str, ...]  # texts of which one has to be there
+TRIED = 16  # trigrams at most that SQLite is asked of how many have them
+FREQUENT = 20_000  # contents, which PostgreSQL's index takes some milliseconds to list
+PATTERNS = 3  # of rare trigrams, that PostgreSQL is asked for: more lead to hardly less
 
 SEARCHED: ColumnElement[str] = Content.__table__.c.searched  # type: ignore[attr-defined]
 
-# FTS5 does not ask for the rarest first, and what takes it long are trigrams that many have: of a text's, one that only
-# FEW have leads to it alone.
-_LED = """'(' || coalesce((
-    SELECT value FROM json_each({trigrams})
-    WHERE (SELECT count(*) FROM (SELECT 1 FROM content_search WHERE content_search MATCH value LIMIT {few})) < {few}
-    LIMIT 1
-), {all}) || ')'"""
+# Of each text, which is a list of trigrams, one that few have.
+_RARE = """
+    SELECT (
+        SELECT each.value FROM json_each(sought.value) AS each
+        WHERE (
+            SELECT count(*) FROM (SELECT 1 FROM content_search WHERE content_search MATCH each.value LIMIT {few})
+        ) < {few} LIMIT 1
+    ) FROM json_each({texts}) AS sought
+"""
 _MATCHES = """
     SELECT count(*), json_group_array(rowid)
     FROM (SELECT rowid FROM content_search WHERE content_search MATCH {led} LIMIT {limit})
 """
-_PLAN = "EXPLAIN (FORMAT JSON) SELECT FROM content WHERE {}"
 
 
-class Asker(Protocol):
-    """What statements are asked through: the database itself, which keeps them, or a session."""
+@dataclass(frozen=True)
+class Led:
+    """What the index is asked for."""
 
-    is_sqlite: bool
-
-    async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]: ...
-
-
-async def listed(asker: Asker, sought: Sequence[Alternatives], domain_id: str | None, *, limit: int) -> Any:
-    """The `number` of contents that have what is sought, of so many at most, and the `contents` as a JSON list."""
-    if asker.is_sqlite:
-        mark = [] if domain_id is None else [_quoted(search_texts.mark(domain_id))]
-        trigrams = tuple(tuple(_trigrams(each, mark) for each in one) for one in sought)
-        [found] = await asker.rows(_IN_FTS5, (trigrams, FEW, limit))
-    else:
-        patterns = tuple(tuple(map(_pattern, one)) for one in sought)
-        [found] = await asker.rows(_IN_TRIGRAMS, (patterns, domain_id, limit))
-    return found
+    by: Any  # a query of FTS5's, or what is sought
+    is_rare: bool  # few contents have it
+    sample: Sample | None = None  # of what PostgreSQL's contents say
 
 
-async def expected(asker: Asker, sought: Sequence[Alternatives], domain_id: str | None) -> int:
-    """How many contents of the domain have the texts by PostgreSQL's statistics, which look for none.
+async def lead(asker: Asker, sought: Sequence[Alternatives], domain_id: str | None) -> Led:
+    return await (_in_fts5 if asker.is_sqlite else _in_trigrams)(asker, sought, domain_id)
 
-    Its index lists all that has a text before anything is read of it: no limit ends that.
+
+async def listed(asker: Asker, led: Led, domain_id: str | None, *, limit: int) -> Any:
+    """The `number` of contents that it leads to, of so many at most, and the `contents` as a JSON list.
+
+    None where PostgreSQL would list too many: it ends at no limit.
     """
-    mark = "" if domain_id is None else search_texts.mark(domain_id)
-    patterns = tuple(tuple(f"{mark}{_pattern(each)}" for each in one) for one in sought)
-    [(plan,)] = await asker.rows(_PLANNED, (patterns,))
-    return int((orjson.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
+    if led.sample is None:
+        [found] = await asker.rows(_FEW_MATCHES if led.is_rare else _ALL_MATCHES, (led.by, limit))
+        return found
+    if led.sample.expected(led.by, domain_id) > FREQUENT:
+        return None
+    patterns = tuple(tuple((each, _patterns(each, led.sample)) for each in one) for one in led.by)
+    [found] = await asker.rows(_HAVING, (patterns, domain_id, limit))
+    return found
 
 
 def read(contents: str, *, is_sqlite: bool) -> Select[Any]:
@@ -99,22 +101,52 @@ def bound(text: Any) -> ColumnElement[str]:
     return text if isinstance(text, BindParameter) else literal(text, Text())
 
 
-def _trigrams(sought: str, mark: list[str]) -> tuple[str, str]:
-    """A text's trigrams as a JSON list, and what asks for all of them."""
-    trigrams = list(map(_quoted, search_texts.trigrams(sought)))
-    return orjson.dumps(trigrams).decode(), " AND ".join([*mark, *trigrams])
+async def _in_fts5(asker: Asker, sought: Sequence[Alternatives], domain_id: str | None) -> Led:
+    """By texts that have a trigram which few have, if any text of a condition will do; else by all conditions."""
+    trigrams = [[list(map(_quoted, search_texts.trigrams(each))) for each in one] for one in sought]
+    number = sum(map(len, trigrams))
+    tried = [each[: TRIED // number] for one in trigrams for each in one]
+    rows = await asker.rows(_TRIED, (orjson.dumps(tried).decode(), FEW // number))
+    rare = iter([found for (found,) in rows])
+    of_each = [[(each, next(rare)) for each in one] for one in trigrams]
+    short = [one for one in of_each if all(found is not None for _, found in one)]
+    mark = [] if domain_id is None else [_quoted(search_texts.mark(domain_id))]
+    either = (
+        " OR ".join(found or f"({' AND '.join([*mark, *each])})" for each, found in one) for one in short or of_each
+    )
+    return Led(" AND ".join(f"({one})" for one in either), is_rare=bool(short))
 
 
-def _in_fts5(_fixed: None, sought: Sequence[Sequence[tuple[str, str]]], few: int, limit: int) -> Any:
-    named = _Named()
-    given = {"few": named(few), "limit": named(limit)}
-    each_of = ([_LED.format(trigrams=named(each), all=named(every), **given) for each, every in one] for one in sought)
-    led = " || ' AND ' || ".join(f"""'(' || {" || ' OR ' || ".join(one)} || ')'""" for one in each_of)
-    return named.text(_MATCHES.format(led=led, **given)).columns(column("number"), column("contents"))
+async def _in_trigrams(asker: Asker, sought: Sequence[Alternatives], domain_id: str | None) -> Led:
+    sample = await search_samples.kept(asker)
+    return Led(sought, sample.is_rare(sought, domain_id), sample)
 
 
-def _in_trigrams(_fixed: None, sought: Sequence[Alternatives], domain_id: str | None, limit: int) -> Any:
-    conditions = [or_(*(SEARCHED.like(bound(each), escape="\\") for each in one)) for one in sought]
+def _patterns(sought: str, sample: Sample) -> tuple[str, ...]:
+    """What has to be in a text. Of letters that are not ASCII, and what is no letter, the index may know no trigram."""
+    known = [each for each in search_texts.trigrams(sought) if each.isascii() and each.isalnum()]
+    return tuple(map(_pattern, sample.rare(known)[:PATTERNS] or [sought]))
+
+
+def _tried(_fixed: None, texts: Any, few: Any) -> Any:
+    return _spelled(_RARE, ("rare",), texts=texts, few=few)
+
+
+def _matches(_fixed: None, led: Any, limit: Any) -> Any:
+    return _spelled(_MATCHES, ("number", "contents"), led=led, limit=limit)
+
+
+def _spelled(statement: str, columns: Sequence[str], **given: Any) -> Any:
+    """A statement that is a text, with its parameters, which are values unless the statement is kept."""
+    named = {name: each if isinstance(each, BindParameter) else bindparam(name, each) for name, each in given.items()}
+    spelled = statement.format(**{name: f":{each.key}" for name, each in named.items()})
+    return text(spelled).bindparams(*named.values()).columns(*map(column, columns))
+
+
+def _having(
+    _fixed: None, sought: Sequence[Sequence[tuple[str, Sequence[str]]]], domain_id: str | None, limit: int
+) -> Any:
+    conditions = [or_(*(_in_patterns(*each) for each in one)) for one in sought]
     if domain_id is not None:
         conditions.append(col(Content.domain_id) == domain_id)
     found = sqlalchemy.select(col(Content.content_id)).where(*conditions).limit(limit).subquery()
@@ -122,25 +154,9 @@ def _in_trigrams(_fixed: None, sought: Sequence[Alternatives], domain_id: str | 
     return sqlalchemy.select(func.count().label("number"), listed.label("contents")).select_from(found)
 
 
-def _planned(_fixed: None, sought: Sequence[Alternatives]) -> Any:
-    named = _Named()
-    each_of = (" OR ".join(f"searched LIKE {named(each)}" for each in one) for one in sought)
-    return named.text(_PLAN.format(" AND ".join(f"({one})" for one in each_of))).columns(column("plan"))
-
-
-class _Named:
-    """Names the parameters of a statement that is a text."""
-
-    def __init__(self) -> None:
-        self._parameters: list[BindParameter[Any]] = []
-
-    def __call__(self, value: Any) -> str:
-        parameter = value if isinstance(value, BindParameter) else bindparam(f"p{len(self._parameters)}", value)
-        self._parameters.append(parameter)
-        return f":{parameter.key}"
-
-    def text(self, statement: str) -> TextClause:
-        return text(statement).bindparams(*self._parameters)
+def _in_patterns(sought: str, patterns: Sequence[str]) -> ColumnElement[bool]:
+    found = [SEARCHED.like(bound(each), escape="\\") for each in patterns]
+    return and_(*found, func.strpos(SEARCHED, bound(sought)) > 0)
 
 
 def _quoted(trigram: str) -> str:
@@ -152,6 +168,7 @@ def _pattern(sought: str) -> str:
     return f"%{escaped}%"
 
 
-_IN_FTS5 = Kind(_in_fts5)
-_IN_TRIGRAMS = Kind(_in_trigrams)
-_PLANNED = Kind(_planned)
+_TRIED = Kind(_tried, lambda *_given: "content_search")
+_FEW_MATCHES = Kind(_matches, lambda *_given: "content_search")
+_ALL_MATCHES = Kind(_matches)
+_HAVING = Kind(_having)

@@ -41,6 +41,11 @@ def trigrams(sought: str) -> list[str]:
     return [folded[start : start + TRIGRAM] for start in sorted(starts) if start >= 0]
 
 
+def every_trigram(text: str) -> Iterator[str]:
+    """Each as often as it is there."""
+    return (text[start : start + TRIGRAM] for start in range(len(text) - TRIGRAM + 1))
+
+
 def _texts(value: Any) -> Iterator[str]:
     """A list stands for its elements."""
     for each in value if isinstance(value, list) else [value]:

@@ -44,7 +44,7 @@ def order(fields: Fields, sort: Sequence[Sort], *, otherwise: Order, unique: Ord
         if each in asked[:index]:
             raise Unaskable("A field can be sorted by once.", field=f"keys.{index}.key")
     keys = [key for one, how in zip(asked, sort, strict=True) for key in _keys(one, how.descending)]
-    return [*keys, *(replace(key, descending=sort[-1].descending) for key in unique)]
+    return (*keys, *(replace(key, descending=sort[-1].descending) for key in unique))
 
 
 def _resolve(fields: Fields, key: str, index: int) -> Asked:

@@ -25,7 +25,8 @@ from tests.sink import Answer, Sink
 async def usage(database: Database, row: Delivery) -> tuple[int, int]:
     """What is counted on the protocol's days: deliveries, and those that died."""
     async with database.read() as session:
-        found = await usages.page(session, Scope("d"), usages.Filter(protocol_id=row.protocol_id), Bounds(limit=10))
+        wanted = usages.Filter(protocol_id=row.protocol_id)
+        found = await usages.in_scope(Scope("d")).page(session, wanted, Bounds(limit=10))
     return sum(each.count for each in found.rows), sum(each.fail_count for each in found.rows)
 
 

@@ -12,8 +12,11 @@ from dispatch.network import Network
 from dispatch.plugins import registry
 from resolvers.context import Server
 from storage.engine import Database
+from storage.models import Channel, Protocol
 from storage.secrets import Vault
 from tests.conftest import Clock
+from tests.resolvers import said, some_protocols
+from tests.resolvers.callers import ALICE
 from tests.resolvers.courier import Courier
 
 
@@ -57,3 +60,26 @@ async def server(database: Database, clock: Clock, courier: Courier, wakes: Wake
     )
     await hub.close()
     await network.close()
+
+
+@pytest.fixture
+async def courier_protocol(server: Server) -> str:
+    """The id of a protocol whose channels' data is secret."""
+    return (await some_protocols.create(server)).protocol_id
+
+
+@pytest.fixture
+async def protocol(server: Server) -> Protocol:
+    return await said.log_protocol(server)
+
+
+@pytest.fixture
+def log(protocol: Protocol) -> str:
+    """The id of a protocol whose channels' data is shown."""
+    return protocol.protocol_id
+
+
+@pytest.fixture
+async def channel(server: Server, protocol: Protocol) -> Channel:
+    """Alice's own."""
+    return await said.of_user(server, ALICE, protocol)

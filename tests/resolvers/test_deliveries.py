@@ -13,7 +13,7 @@ from resolvers.errors import InvalidArgument, PermissionDenied
 from resolvers.paging import Window
 from storage.deliveries import Filter
 from storage.models import Delivery, DeliveryState
-from storage.queue import Verdict
+from storage.verdicts import Verdict
 from tests.dispatch import rows
 from tests.resolvers import working
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, SERVICE, SYSTEM

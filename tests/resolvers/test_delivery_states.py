@@ -33,8 +33,9 @@ from storage.models import (
     Delivery,
     DeliveryState,
 )
-from storage.queue import Leased, Verdict
+from storage.queue import Leased
 from storage.secrets import Vault
+from storage.verdicts import Verdict
 from tests.dispatch import rows
 from tests.dispatch.rows import SATURDAY_EVENING
 from tests.resolvers import working

@@ -20,12 +20,7 @@ from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, SERVICE
 from tests.resolvers.conftest import Wakes
 from tests.resolvers.refusals import at
-from tests.resolvers.said import creation, inside, log_protocol, of_user, outside
-
-
-@pytest.fixture
-async def protocol(server: Server) -> Protocol:
-    return await log_protocol(server)
+from tests.resolvers.said import creation, inside, of_user, outside
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from dispatch.hub import Hub
-from resolvers import fanout, pushes, streams
+from resolvers import announcements, pushes, streams
+from resolvers.announcements import Reached
 from resolvers.context import Server
-from resolvers.fanout import Reached
 from resolvers.pushes import Push
 from storage import feeds as feed_rows
 from storage.creations import NewNotification
@@ -86,7 +86,7 @@ class Writer:
             return record
 
         record = await self.server.database.write(work)
-        await fanout.announce(self.server, Reached([record]))
+        await announcements.announce(self.server, Reached([record]))
         return record.notification_id
 
 

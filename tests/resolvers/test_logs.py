@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from resolvers import cursors, feeds, inbox_log, inboxes, logs, streams
@@ -17,6 +18,7 @@ from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, Unavailable
 from resolvers.events import Batch, Event, EventKind
 from resolvers.streams import StreamFilter
+from storage import added_rows
 from storage.errors import DatabaseUnavailable
 from tests.resolvers.callers import ADMIN, ALICE, BOB, SERVICE
 from tests.resolvers.said import inside, say, say_to_project
@@ -105,6 +107,18 @@ async def _feed(server: Server, caller: Caller, **wanted: Any) -> AsyncIterator[
         yield screen
 
 
+HEADS_ALONE = "heads alone"
+only_reads = pytest.mark.parametrize("news", [HEADS_ALONE], indirect=True)
+only_news = pytest.mark.parametrize("news", ["with events"], indirect=True)
+
+
+@pytest.fixture(params=["with events", HEADS_ALONE], autouse=True)
+def news(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the news of a change brings its event along, or only that there is one, to be read."""
+    if request.param == HEADS_ALONE:
+        monkeypatch.setattr(inbox_log, "brought", lambda _shared, _own: None)
+
+
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Of how many logs each read was that was made for those who follow."""
@@ -119,6 +133,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+@only_reads
 async def test_what_is_new_is_read_once_for_all_who_follow(server: Server, reads: list[int]) -> None:
     await say(server)
     async with AsyncExitStack() as stack:
@@ -131,6 +146,7 @@ async def test_what_is_new_is_read_once_for_all_who_follow(server: Server, reads
         assert all(screen.told[0] is screens[0].told[0] for screen in screens)
 
 
+@only_reads
 async def test_logs_that_move_together_are_read_together(server: Server, reads: list[int]) -> None:
     users = [replace(ALICE, user_id=f"user-{number}") for number in range(6)]
     await inside(server, *(user.user_id for user in users))
@@ -144,6 +160,140 @@ async def test_logs_that_move_together_are_read_together(server: Server, reads: 
         assert reads == [len(users)]
         mine = [event.notification.user_id for screen in screens for event in screen.told if event.notification]
         assert mine == [user.user_id for user in users]
+
+
+@only_news
+async def test_what_the_news_brings_along_is_not_read(server: Server, reads: list[int]) -> None:
+    await say(server)
+    async with AsyncExitStack() as stack:
+        screens = [await stack.enter_async_context(_inbox(server)) for _ in range(logs.FEW)]
+        said = [(await say(server)).notification_id for _ in range(3)]
+        for screen in screens:
+            await screen.until(lambda screen=screen: screen.ids == said)  # type: ignore[misc]
+
+        assert reads == []
+        assert all(screen.told == screens[0].told for screen in screens)
+        assert [event.unread_count for event in screens[0].told] == [2, 3, 4]
+
+
+@only_news
+async def test_a_crowd_on_one_log_is_told_what_is_read_once(server: Server, reads: list[int]) -> None:
+    """A crowd has to be told bit by bit: the hub does not wait for it."""
+    await say(server)
+    async with AsyncExitStack() as stack:
+        screens = [await stack.enter_async_context(_inbox(server)) for _ in range(logs.FEW + 1)]
+        said = (await say(server)).notification_id
+        for screen in screens:
+            await screen.until(lambda screen=screen: screen.ids == [said])  # type: ignore[misc]
+
+        assert reads == [1]
+
+
+@only_news
+async def test_what_was_marked_meanwhile_is_read_and_then_the_news_is_enough_again(
+    server: Server, reads: list[int]
+) -> None:
+    first = (await say(server)).notification_id
+    async with _inbox(server) as screen:
+        await inboxes.set_read(server, ALICE, notification_ids=[first], is_read=True, origin_id=None)
+        await screen.until(lambda: len(screen.told) == 1)
+        assert reads == [1]
+        await say(server)
+        await screen.until(lambda: len(screen.told) == 2)
+
+        assert reads == [1]
+        assert [event.kind for event in screen.told] == [EventKind.READ, EventKind.ADDED]
+        assert screen.seqs == [2, 3]
+
+
+@only_news
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_news_that_is_not_the_next_makes_the_log_be_read(
+    server: Server, reads: list[int], monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Of two messages, one is lost, or both come in the wrong order."""
+    await say(server)
+    async with _inbox(server) as screen:
+        held = await _held(server, monkeypatch, times=2)
+        for message in held[::-1][: 2 - lost]:
+            server.hub._hear(message)
+        await screen.until(lambda: len(screen.told) == 2)
+
+        assert screen.seqs == [2, 3]
+        assert reads == [1]
+        server.hub._hear(held[0])  # it comes again, or late
+        last = (await say(server)).notification_id
+        await screen.until(lambda: len(screen.told) == 3)
+        assert screen.seqs == [2, 3, 4]
+        assert screen.ids[-1] == last
+
+
+@only_news
+async def test_what_the_news_tells_while_the_log_is_read_is_told_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_each, is_read, go_on = inbox_log.read_each, asyncio.Event(), asyncio.Event()
+
+    async def slow(server: Server, positions: Sequence[StreamCursor], **options: Any) -> Any:
+        following = await read_each(server, positions, **options)
+        is_read.set()
+        await go_on.wait()
+        return following
+
+    monkeypatch.setattr(inbox_log, "read_each", slow)
+    await say(server)
+    async with _inbox(server) as screen:
+        first, second = await _held(server, monkeypatch, times=2)
+        server.hub.wake({inboxes.own(ALICE): 2})  # without its event
+        async with asyncio.timeout(DEADLINE_S):
+            await is_read.wait()
+        server.hub._hear(first)
+        server.hub._hear(second)
+        assert screen.seqs == [2, 3]
+        go_on.set()
+        await say(server)
+        await screen.until(lambda: len(screen.told) == 3)
+
+        assert screen.seqs == [2, 3, 4]
+
+
+@only_news
+@pytest.mark.parametrize("changed", ["form", "shared", "own", "generation"])
+async def test_news_of_another_version_or_of_another_log_is_no_more_than_that_there_is_something(
+    server: Server, reads: list[int], monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    await say(server)
+    async with _inbox(server) as screen:
+        [message] = await _held(server, monkeypatch, times=1)
+        said = orjson.loads(message)
+        [[_, _, shared, [head]]] = said["news"]
+        match changed:
+            case "form":
+                shared[-1] += 1
+            case "shared":
+                said["news"][0][2] = {"another": "version"}
+            case "own":
+                head[2].pop()
+            case "generation":
+                head[2][added_rows.POSITIONS["generation"]] += 1
+        server.hub._hear(orjson.dumps(said).decode())
+        await screen.until(lambda: len(screen.told) == 1)
+
+        assert (screen.seqs, reads) == ([2], [1])
+
+
+async def _held(server: Server, monkeypatch: pytest.MonkeyPatch, *, times: int) -> list[str]:
+    """The messages of so many creates, which nobody hears."""
+    held: list[str] = []
+
+    async def hold(_channel: str, text: str) -> None:
+        held.append(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.hub._broadcast, "publish", hold)
+        for _ in range(times):
+            await say(server)
+    return held
 
 
 async def test_nobody_is_told_what_another_filter_takes(server: Server) -> None:
@@ -286,6 +436,7 @@ async def test_where_the_reader_fails_everybody_reads_alone(server: Server, monk
             assert screen.ids == said
 
 
+@only_reads
 async def test_where_one_log_cannot_be_told_its_followers_read_alone_and_the_others_are_told(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

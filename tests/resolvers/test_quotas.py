@@ -24,11 +24,6 @@ TODAY = "2026-01-31"
 EVERYTHING = Filter()
 
 
-@pytest.fixture
-async def protocol(server: Server) -> Protocol:
-    return await log_protocol(server)
-
-
 async def _limit(server: Server, protocol: Protocol, *, day: int | None = None, month: int | None = None) -> Quota:
     return await quotas.create(server, ADMIN, protocol_id=protocol.protocol_id, day=day, month=month)
 

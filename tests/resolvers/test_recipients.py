@@ -14,7 +14,7 @@ from resolvers.errors import InvalidArgument
 from resolvers.pushes import Push
 from storage.channels import Kind
 from storage.models import AttemptOutcome, Channel, Decision, DecisionReason, Delivery, DeliveryState, Protocol
-from storage.queue import Verdict
+from storage.verdicts import Verdict
 from tests.conftest import Clock
 from tests.resolvers import working
 from tests.resolvers.callers import ADMIN, SERVICE

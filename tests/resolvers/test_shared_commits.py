@@ -14,6 +14,7 @@ import pytest
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from dispatch.hub import News
 from dispatch.schedules import Schedule
 from resolvers import inboxes, notifications
 from resolvers.access import Caller, Role
@@ -31,7 +32,7 @@ from storage.models import (
     DayOfWeek,
     Delivery,
     Fanout,
-    FanoutRecipient,
+    FanoutChunk,
     IdempotencyKey,
     Inbox,
     InboxKind,
@@ -227,8 +228,8 @@ async def _rows(session: AsyncSession, domain_id: str) -> Rows:
     inbox_ids = [inbox.inbox_id for inbox in rows[Inbox]]
     rows[Change] = (await session.exec(select(Change).where(col(Change.inbox_id).in_(inbox_ids)))).all()
     fanout_ids = [fanout.fanout_id for fanout in rows[Fanout]]
-    recipients = select(FanoutRecipient).where(col(FanoutRecipient.fanout_id).in_(fanout_ids))
-    rows[FanoutRecipient] = (await session.exec(recipients)).all()
+    chunks = select(FanoutChunk).where(col(FanoutChunk.fanout_id).in_(fanout_ids))
+    rows[FanoutChunk] = (await session.exec(chunks)).all()
     return rows
 
 
@@ -342,18 +343,21 @@ async def test_a_client_that_leaves_cancels_nothing(server: Server, wakes: Wakes
 async def test_whom_a_group_tells_and_wakes_it_does_once(
     server: Server, wakes: Wakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Mapping[Any, int]] = []
-    publish = server.hub.publish
+    told: list[Sequence[News]] = []
 
-    async def noting(heads: Mapping[Any, int]) -> None:
-        told.append(heads)
-        await publish(heads)
+    async def noting(news: Sequence[News]) -> None:
+        told.append(news)
 
-    monkeypatch.setattr(server.hub, "publish", noting)
+    monkeypatch.setattr(server.hub, "reaches", lambda _owner: True)
+    monkeypatch.setattr(server.hub, "publish_news", noting)
     await asyncio.gather(*(say(server, user_id) for user_id in ("alice", "bob", "alice")))
 
-    [heads] = told
-    assert {owner.owner_id: head for owner, head in heads.items()} == {"alice": 2, "bob": 1}
+    [news] = told
+    assert sorted((head.owner_id, head.seq) for each in news for head in each.heads) == [
+        ("alice", 1),
+        ("alice", 2),
+        ("bob", 1),
+    ]
 
 
 async def test_many_at_once_from_several_servers_leave_no_gap_and_lose_no_count(server: Server) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-from storage import queue
+from storage import queue, verdicts
 from storage.engine import Database
 from storage.models import AttemptOutcome
-from storage.queue import Claimed, Leased, Outcome, Room, Tried, Verdict
+from storage.queue import Claimed, Leased, Room
+from storage.verdicts import Outcome, Tried, Verdict
 from tests.dispatch.rows import SATURDAY_EVENING
 
 
@@ -21,5 +22,5 @@ async def claim(database: Database, *, limit: int = 1_000, lease: float = 60) ->
 async def record(database: Database, delivery: Leased, verdict: Verdict) -> bool:
     """Record an attempt that led to this; False where the lease was lost."""
     outcomes = [Outcome(delivery, verdict, Tried(SATURDAY_EVENING, 3, AttemptOutcome.RETRY))]
-    work = partial(queue.record, outcomes=outcomes, now=SATURDAY_EVENING, patience=timedelta(days=5))
+    work = partial(verdicts.record, outcomes=outcomes, now=SATURDAY_EVENING, patience=timedelta(days=5))
     return bool((await database.write(work)).outcomes)

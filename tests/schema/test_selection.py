@@ -22,7 +22,7 @@ from schema.http import Via
 from schema.selection import Fields
 from storage.kept import Statements
 from storage.models import DayOfWeek, DeliveryState
-from storage.queue import Verdict
+from storage.verdicts import Verdict
 from tests.resolvers import working
 from tests.resolvers.callers import ADMIN, ALICE
 from tests.resolvers.courier import GOOD_TOKEN

@@ -13,7 +13,7 @@ from resolvers.access import Caller
 from resolvers.context import Server
 from storage.engine import Database
 from storage.models import DeliveryState
-from storage.queue import Verdict
+from storage.verdicts import Verdict
 from tests.resolvers import working
 from tests.resolvers.callers import ADMIN, ALICE, SERVICE
 from tests.resolvers.said import inside, log_protocol, of_user, outside, say_to_project

@@ -17,7 +17,7 @@ from resolvers.cursors import BEGINNING, for_stream
 from schema.context import Context
 from schema.execution import Schema
 from schema.http import Via
-from storage import lines
+from storage import added_rows
 from tests.resolvers.callers import ADMIN, ALICE
 from tests.resolvers.said import inside, log_protocol, outside, say, say_to_project
 from tests.schema import test_projection
@@ -86,7 +86,7 @@ async def test_what_is_told_is_what_graphql_core_answers(
     server: Server, after: str, document: str, caller: Caller, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = await _answered(ORDINARY, server, caller, document, after, count)
-    monkeypatch.setattr(lines, "with_values", None)  # nobody calls it
+    monkeypatch.setattr(added_rows, "with_values", None)  # nobody calls it
 
     assert await _told(server, caller, document, after, count) == answered
 

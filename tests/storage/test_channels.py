@@ -67,16 +67,23 @@ async def many(database: Database) -> Database:
 
 async def named(database: Database, kind: Kind, name: str) -> Row:
     async with database.read() as session:
-        page = await channels.page(session, kind, Scope(None), Filter(name=name), Bounds(limit=1))
-        return page.rows[0]
+        row = await channels.in_scope(kind, Scope(None)).find(session, Filter(name=name))
+    assert row is not None
+    return row
 
 
 async def names(database: Database, kind: Kind, scope: Scope, **wanted: Any) -> list[str]:
+    records = channels.in_scope(kind, scope)
     async with database.read() as session:
-        page = await channels.page(session, kind, scope, Filter(**wanted), Bounds(limit=10))
-        count = await channels.count(session, kind, scope, Filter(**wanted))
+        page = await records.page(session, Filter(**wanted), Bounds(limit=10))
+        count = await records.count(session, Filter(**wanted))
     assert count == len(page.rows)
     return [row.name for row in page.rows]
+
+
+async def found_as(database: Database, kind: Kind, channel_id: str, scope: Scope) -> Row | None:
+    async with database.read() as session:
+        return await channels.in_scope(kind, scope).find(session, Filter(channel_id=channel_id))
 
 
 async def test_a_channel_comes_back_as_it_was_stored(many: Database) -> None:
@@ -90,8 +97,7 @@ async def test_a_channel_comes_back_as_it_was_stored(many: Database) -> None:
     expected = given.model_dump()
     await many.write(lambda session: channels.create(session, given))
 
-    async with many.read() as session:
-        found = await channels.find(session, Kind.PROJECT, given.channel_id, Scope("home"))
+    found = await found_as(many, Kind.PROJECT, given.channel_id, Scope("home"))
 
     assert found is not None
     assert {name: getattr(found, name) for name in expected} == expected
@@ -105,9 +111,9 @@ async def test_projects_and_users_channels_are_lists_of_their_own(many: Database
 async def test_a_channel_is_not_found_as_one_of_the_other_kind(many: Database) -> None:
     mine = await named(many, Kind.USER, "alice 4")
 
+    assert await found_as(many, Kind.USER, mine.channel_id, Scope("home")) is not None
+    assert await found_as(many, Kind.PROJECT, mine.channel_id, Scope("home")) is None
     async with many.read() as session:
-        assert await channels.find(session, Kind.USER, mine.channel_id, Scope("home")) is not None
-        assert await channels.find(session, Kind.PROJECT, mine.channel_id, Scope("home")) is None
         assert await channels.lock(session, Kind.PROJECT, mine.channel_id, Scope("home")) is None
 
 
@@ -115,8 +121,8 @@ async def test_a_channel_is_not_found_as_one_of_the_other_kind(many: Database) -
 async def test_a_channel_out_of_scope_is_not_found(many: Database, scope: Scope) -> None:
     mine = await named(many, Kind.USER, "alice 4")
 
+    assert await found_as(many, Kind.USER, mine.channel_id, scope) is None
     async with many.read() as session:
-        assert await channels.find(session, Kind.USER, mine.channel_id, scope) is None
         assert await channels.lock(session, Kind.USER, mine.channel_id, scope) is None
 
 
@@ -156,12 +162,12 @@ async def test_channels_of_one_instant_are_paged_by_their_ids(many: Database) ->
     await many.write(work)
     seen: list[str] = []
     after = None
+    records = channels.in_scope(Kind.PROJECT, Scope("home"))
     async with many.read() as session:
         for _ in rows:
-            bounds = Bounds(limit=1, after=after)
-            page = await channels.page(session, Kind.PROJECT, Scope("home"), Filter(owner_id="twins"), bounds)
+            page = await records.page(session, Filter(owner_id="twins"), Bounds(limit=1, after=after))
             seen += [row.channel_id for row in page.rows]
-            after = position(page.rows[-1], channels.ORDER)
+            after = position(page.rows[-1], channels.NEWEST_FIRST)
 
     assert seen == sorted((row.channel_id for row in rows), reverse=True)
     assert not page.has_next

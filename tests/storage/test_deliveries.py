@@ -11,7 +11,7 @@ from sqlalchemy import event
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import deliveries, queue
+from storage import deliveries, queue, verdicts
 from storage.deliveries import NEWEST_FIRST, Filter
 from storage.engine import Database
 from storage.models import (
@@ -24,8 +24,9 @@ from storage.models import (
     Protocol,
 )
 from storage.paging import Bounds, position
-from storage.queue import Claimed, Leased, Outcome, Room, Tried, Verdict
+from storage.queue import Claimed, Leased, Room
 from storage.scope import Scope
+from storage.verdicts import Outcome, Tried, Verdict
 from tests.dispatch import rows
 from tests.dispatch.rows import SATURDAY_EVENING, enqueue, reload, store
 
@@ -64,7 +65,7 @@ async def record(
 
 
 async def record_all(database: Database, *outcomes: Outcome) -> Sequence[Outcome]:
-    work = partial(queue.record, outcomes=outcomes, now=SATURDAY_EVENING, patience=timedelta(hours=120))
+    work = partial(verdicts.record, outcomes=outcomes, now=SATURDAY_EVENING, patience=timedelta(hours=120))
     return (await database.write(work)).outcomes
 
 
@@ -80,7 +81,7 @@ async def attempts(database: Database, *of: Delivery | Leased) -> dict[str, list
 
 async def page(database: Database, scope: Scope, wanted: Filter | None = None, bounds: Bounds = ALL) -> list[str]:
     async with database.read() as session:
-        found = await deliveries.page(session, scope, wanted or Filter(), bounds)
+        found = await deliveries.in_scope(scope).page(session, wanted or Filter(), bounds)
     return [row.delivery_id for row in found.rows]
 
 
@@ -268,8 +269,7 @@ async def test_a_delivery_may_be_put_off_until_its_channel_opens(
     )
 
     (row_id,) = await page(database, Scope("d"), Filter(states=[DeliveryState.PENDING]))
-    async with database.read() as session:
-        row = await deliveries.find(session, row_id, Scope("d"))
+    row = await deliveries.find_kept(database, row_id, Scope("d"))
     assert row is not None
     assert (row.next_attempt_at, row.finished_at) == (opening, None)
 
@@ -423,10 +423,10 @@ async def test_each_scope_sees_its_own_deliveries(
 
     assert set(await page(database, scope)) == expected
     async with database.read() as session:
-        assert await deliveries.count(session, scope, Filter()) == len(expected)
-        for row in made.values():
-            found = await deliveries.find(session, row.delivery_id, scope)
-            assert (found is not None) is (row.delivery_id in expected)
+        assert await deliveries.in_scope(scope).count(session, Filter()) == len(expected)
+    for row in made.values():
+        found = await deliveries.find_kept(database, row.delivery_id, scope)
+        assert (found is not None) is (row.delivery_id in expected)
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ async def test_every_filter_narrows_as_its_name_says(
 
     assert await page(database, Scope("d"), wanted) == newest_first
     async with database.read() as session:
-        assert await deliveries.count(session, Scope("d"), wanted) == len(found)
+        assert await deliveries.in_scope(Scope("d")).count(session, wanted) == len(found)
 
 
 async def test_pages_are_newest_first_and_follow_each_other(
@@ -482,10 +482,11 @@ async def test_pages_are_newest_first_and_follow_each_other(
     ]
     await enqueue(database, *made)
 
+    records = deliveries.in_scope(Scope("d"))
     async with database.read() as session:
-        first = await deliveries.page(session, Scope("d"), Filter(), Bounds(limit=2))
+        first = await records.page(session, Filter(), Bounds(limit=2))
         after = position(first.rows[-1], NEWEST_FIRST)
-        rest = await deliveries.page(session, Scope("d"), Filter(), Bounds(limit=10, after=after))
+        rest = await records.page(session, Filter(), Bounds(limit=10, after=after))
 
     assert [row.delivery_id for row in [*first.rows, *rest.rows]] == [
         f"delivery-{number}" for number in (4, 3, 2, 1, 0)

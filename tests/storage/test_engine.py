@@ -13,7 +13,8 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import ids, inboxes
-from storage.engine import READERS, WRITE_ATTEMPTS, Database, database_time
+from storage.dialects import database_time
+from storage.engine import READERS, WRITE_ATTEMPTS, Database
 from storage.errors import DatabaseUnavailable, TooCostly
 from storage.models import Inbox, InboxKind
 

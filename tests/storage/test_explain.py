@@ -6,17 +6,10 @@ had: on SQLite as a server's database is, without statistics, and with them; on 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-from sqlalchemy import event, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import (
@@ -28,7 +21,6 @@ from storage import (
     feeds,
     idempotency,
     inboxes,
-    lines,
     notification_lists,
     notifications,
     protocols,
@@ -40,74 +32,22 @@ from storage import (
     statistics,
     steering,
     usages,
+    verdicts,
 )
-from storage.engine import Database, Driver
+from storage.engine import Database
 from storage.idempotency import Claim
-from storage.kept import Statements
-from storage.models import (
-    Attempt,
-    AttemptOutcome,
-    Change,
-    ChangeKind,
-    Channel,
-    Content,
-    DecisionReason,
-    Delivery,
-    DeliveryState,
-    Fanout,
-    FanoutRecipient,
-    IdempotencyKey,
-    Inbox,
-    InboxKind,
-    Notification,
-    NotificationLevel,
-    NotificationType,
-    NotificationUsage,
-    Protocol,
-    ProtocolType,
-    Quota,
-    ResourceState,
-    Revocation,
-)
-from storage.notification_lists import CREATED_AT, ID
+from storage.models import DecisionReason, DeliveryState, Inbox, InboxKind
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
 from storage.queries import search
 from storage.queries.operators import Filter, Question
-from storage.queue import Outcome, Room, Verdict
+from storage.queue import Room
 from storage.scope import Scope
-from storage.selected import Selected
 from storage.statistics import Record, Wanted
-
-NOW = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
-LATER = datetime(2126, 1, 31, tzinfo=UTC)
-DOMAINS = 10
-ROWS = 4_000  # of each of the large tables
-USERS = 40  # of a domain
-WIDE = "x" * 1_000  # what rows say takes most of a table, as it does where there are many
-
-DOMAIN = Scope("d1")
-USER = Scope("d1", user_id="u1")
-CREATOR = Scope("d1", created_by="s1")
-ORDER = (CREATED_AT, ID)
-FIRST = Bounds(limit=20)
-NEXT = Bounds(limit=20, after=(NOW + timedelta(seconds=2_001), "notification-2001"))
-BACK = Bounds(limit=20, before=(NOW + timedelta(seconds=2_001), "notification-2001"), backwards=True)
-
-# Tables of one row, or of a row for each thing that somebody set up.
-SMALL = {"feed_epoch"}
-
-# Partial ones, which hold only what is being sent, waits, or is to be told: claims take them from their beginning.
-SMALL_INDEXES = ("delivery_leased", "delivery_due", "channel_alert_due")
-
-Call = Callable[[AsyncSession], Awaitable[Any]]
-
-
-@dataclass(frozen=True)
-class Case:
-    call: Call
-    sorts: str = ""  # why it may sort what it found
-    scans: Mapping[str, str] | None = None  # tables that it may read through, and why
+from storage.verdicts import Outcome, Verdict
+from tests.storage import explaining
+from tests.storage.explaining import FEW, FOUND, Call, Case, Plan
+from tests.storage.populated import BACK, CREATOR, DOMAIN, FIRST, NEXT, NOW, ORDER, ROWS, USER
 
 
 def _list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Call:
@@ -115,11 +55,23 @@ def _list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Call:
 
 
 def _deliveries(scope: Scope = DOMAIN, **wanted: Any) -> Call:
-    return lambda session: deliveries.page(session, scope, deliveries.Filter(**wanted), FIRST)
+    return lambda session: deliveries.in_scope(scope).page(session, deliveries.Filter(**wanted), FIRST)
 
 
 def _channels(kind: channels.Kind, scope: Scope = DOMAIN, **wanted: Any) -> Call:
-    return lambda session: channels.page(session, kind, scope, channels.Filter(**wanted), FIRST)
+    return lambda session: channels.in_scope(kind, scope).page(session, channels.Filter(**wanted), FIRST)
+
+
+def _quotas(**wanted: Any) -> Call:
+    return lambda session: quotas.in_scope(DOMAIN).page(session, quotas.Filter(**wanted), FIRST)
+
+
+def _usages(**wanted: Any) -> Call:
+    return lambda session: usages.in_scope(DOMAIN).page(session, usages.Filter(**wanted), FIRST)
+
+
+async def _protocols(session: AsyncSession) -> None:
+    await protocols.in_scope(DOMAIN).page(session, protocols.Filter(), FIRST)
 
 
 def _key() -> Claim:
@@ -134,7 +86,7 @@ async def _settle(session: AsyncSession) -> None:
     first, *others = (one.delivery for one in claims.claimed)
     outcomes = [Outcome(first, Verdict(DeliveryState.DELIVERED), is_of_destination=True)]
     outcomes += [Outcome(other, Verdict(DeliveryState.DEAD), is_of_destination=True) for other in others]
-    await queue.record(session, outcomes, now=NOW, patience=timedelta(days=3))
+    await verdicts.record(session, outcomes, now=NOW, patience=timedelta(days=3))
 
 
 async def _judge(session: AsyncSession) -> None:
@@ -155,14 +107,10 @@ async def _send_again(session: AsyncSession) -> None:
 async def _fan_out(session: AsyncSession) -> None:
     fanout = await fanouts.take(session, now=NOW + timedelta(seconds=ROWS))
     assert fanout is not None
-    users = await fanouts.next_users(session, fanout, limit=20)
-    assert users
-    await fanouts.reached(session, fanout, users)
+    chunk = await fanouts.next_chunk(session, fanout)
+    assert chunk.user_ids
     await fanouts.finish(session, fanout)
 
-
-FEW = "a handful that one key found"
-FOUND = "the first rows of a list, or what the index of texts led to, both of which are bounded"
 
 CASES: dict[str, Case] = {
     "list of a user": Case(_list(USER)),
@@ -215,7 +163,6 @@ CASES: dict[str, Case] = {
     "a domain's feed": Case(lambda session: feeds.after(session, DOMAIN, feeds.Position(1, 1), limit=20)),
     "where feeds stand": Case(feeds.standing, scans={"sqlite_sequence": "a row for each of a few tables"}),
     "known users": Case(lambda session: inboxes.known_users(session, "d1", limit=100)),
-    "count of known users": Case(lambda session: inboxes.count_users(session, "d1")),
     "lock of inboxes": Case(lambda session: inboxes.lock(session, [1, 2, 3]), sorts=FEW),
     "which notifications there still are": Case(
         lambda session: changes.existing_of(session, ["notification-1", "notification-9"])
@@ -246,12 +193,10 @@ CASES: dict[str, Case] = {
     "channels of a user": Case(_channels(channels.Kind.USER, USER)),
     "channels of a protocol": Case(_channels(channels.Kind.PROJECT, protocol_id="protocol-1"), sorts=FEW),
     "channels to alert about": Case(lambda session: channels.to_alert(session, limit=10)),
-    "protocols": Case(
-        lambda session: protocols.page(session, "d1", protocols.Filter(), FIRST), sorts="the few of a domain"
-    ),
+    "protocols": Case(_protocols, sorts="the few of a domain"),
     "a protocol": Case(lambda session: protocols.find(session, "protocol-1", DOMAIN)),
-    "quotas": Case(lambda session: quotas.page(session, DOMAIN, quotas.Filter(), FIRST)),
-    "usages": Case(lambda session: usages.page(session, DOMAIN, usages.Filter(), FIRST)),
+    "quotas": Case(_quotas()),
+    "usages": Case(_usages()),
     "what is left of quotas": Case(
         lambda session: usages.remaining(session, ["protocol-1"], "2026-01-31"), sorts="the days of a month"
     ),
@@ -267,26 +212,21 @@ CASES: dict[str, Case] = {
     "deliveries by state": Case(_deliveries(states=[DeliveryState.DELIVERED, DeliveryState.DEAD])),
     "deliveries by ids": Case(_deliveries(delivery_ids=["delivery-1", "delivery-11"]), sorts=FEW),
     "deliveries since": Case(_deliveries(created_after=NOW + timedelta(seconds=ROWS - 100))),
-    "a channel": Case(lambda session: channels.find(session, channels.Kind.PROJECT, "channel-10", DOMAIN)),
+    "a channel": Case(_channels(channels.Kind.PROJECT, channel_id="channel-10")),
     "a channel, locked": Case(lambda session: channels.lock(session, channels.Kind.PROJECT, "channel-10", DOMAIN)),
     "channels that worked and failed": Case(_judge),
     "name of a protocol": Case(lambda session: protocols.is_name_taken(session, "d1", "name 1", besides="x")),
     "a protocol, locked": Case(lambda session: protocols.lock(session, "protocol-1", DOMAIN)),
     "is a protocol used": Case(lambda session: protocols.is_used(session, "protocol-1")),
     "is a protocol limited": Case(lambda session: quotas.is_limited(session, "protocol-1")),
-    "a quota": Case(lambda session: quotas.find(session, "quota-1", DOMAIN)),
+    "a quota": Case(_quotas(quota_id="quota-1")),
     "a quota, locked": Case(lambda session: quotas.lock(session, "quota-1", DOMAIN)),
-    "quotas of a protocol": Case(
-        lambda session: quotas.page(session, DOMAIN, quotas.Filter(protocol_id="protocol-1"), FIRST), sorts=FEW
-    ),
-    "usages of a protocol": Case(
-        lambda session: usages.page(session, DOMAIN, usages.Filter(protocol_id="protocol-1"), FIRST), sorts=FEW
-    ),
+    "quotas of a protocol": Case(_quotas(protocol_id="protocol-1"), sorts=FEW),
+    "usages of a protocol": Case(_usages(protocol_id="protocol-1"), sorts=FEW),
     "usage is reserved and given back": Case(_use),
     "a delivery, locked": Case(lambda session: steering.lock(session, "delivery-1", DOMAIN)),
     "deliveries to send again": Case(_send_again, sorts=FEW),
     "beginning of a log": Case(lambda session: retention.prune(session, {2: 1})),
-    "a delivery": Case(lambda session: deliveries.find(session, "delivery-1", DOMAIN)),
     "deliveries of a create": Case(
         lambda session: deliveries.of_create(session, "notification-1", limit=100), sorts=FEW
     ),
@@ -317,261 +257,6 @@ CASES: dict[str, Case] = {
 }
 
 
-def _tables() -> dict[type[SQLModel], list[dict[str, Any]]]:
-    """Rows of ten domains that are all alike; `n` of a row tells its domain, its user, its project and its time."""
-
-    def rows(make: Callable[[int], dict[str, Any]], count: int = ROWS) -> list[dict[str, Any]]:
-        return [make(n) for n in range(count)]
-
-    def domain(n: int) -> str:
-        return f"d{n % DOMAINS}"
-
-    def owner(n: int) -> int:
-        return n // DOMAINS % USERS
-
-    def at(n: int) -> datetime:
-        return NOW + timedelta(seconds=n)
-
-    def inbox_id(n: int) -> int:
-        return n % DOMAINS * USERS + owner(n) + 1
-
-    users = DOMAINS * USERS
-    states = [DeliveryState.DELIVERED] * 18 + [DeliveryState.PENDING, DeliveryState.SENDING]
-    return {
-        Content: rows(
-            lambda n: {
-                "content_id": n + 1,
-                "domain_id": domain(n),
-                "topic": f"t{n % 7}",
-                "message": {"title": f"said word{n}", "more": WIDE},
-                "notification_type": NotificationType.INFO,
-                "notification_level": NotificationLevel.LV1,
-            }
-        ),
-        Inbox: [
-            {
-                "inbox_id": domain_number * USERS + n + 1,
-                "domain_id": domain(domain_number),
-                "kind": InboxKind.USER,
-                "owner_id": f"u{n}",
-                "generation": 1,
-                "last_seq": 10,
-            }
-            for domain_number in range(DOMAINS)
-            for n in range(USERS)
-        ],
-        Notification: rows(
-            lambda n: {
-                "notification_id": f"notification-{n}",
-                "domain_id": domain(n),
-                "content_id": n + 1,
-                "inbox_id": inbox_id(n) if n % 3 else None,
-                "seq": n // users + 1 if n % 3 else None,
-                "feed_at": None if n % 3 else n,
-                "user_id": f"u{owner(n)}" if n % 3 else None,
-                "project_id": f"p{owner(n)}",
-                "parent_notification_id": f"notification-{n // 100}" if n % 3 else None,
-                "is_read": n % 20 > 0,
-                "decisions": [{"more": WIDE}],
-                "created_by": f"s{owner(n)}",
-                "created_at": at(n),
-            }
-        ),
-        Change: rows(
-            lambda n: {
-                "inbox_id": n % users + 1,
-                "seq": n // users + 1,
-                "kind": ChangeKind.READ if n // users % 2 else ChangeKind.ADDED,
-                "notification_id": None if n // users % 2 else f"notification-{n}",
-                "notification_ids": [f"notification-{n}"] if n // users % 2 else None,
-                "unread_count": 1,
-                "unseen_count": 1,
-                "changed_at": at(n),
-            }
-        ),
-        IdempotencyKey: rows(
-            lambda n: {
-                "domain_id": domain(n),
-                "caller": f"s{owner(n)}",
-                "operation": "create",
-                "key": f"key-{n}",
-                "body_hash": "x",
-                "created_at": at(n),
-            }
-        ),
-        Revocation: rows(lambda n: {"domain_id": domain(n), "user_id": f"u{n}", "revoked_at": at(n)}),
-        Fanout: rows(
-            lambda n: {
-                "fanout_id": n + 1,
-                "record_id": f"notification-{n}",
-                "domain_id": domain(n),
-                "content_id": n + 1,
-                "created_by": "s",
-                "due_at": at(n),
-            }
-        ),
-        FanoutRecipient: rows(lambda n: {"fanout_id": n // 20 + 1, "user_id": f"u{n % 20}"}),
-        Protocol: rows(
-            lambda n: {
-                "protocol_id": f"protocol-{n}",
-                "domain_id": f"d{n % 200}",
-                "name": f"name {n}",
-                "state": ResourceState.ENABLED,
-                "protocol_type": ProtocolType.EXTERNAL,
-                "plugin_id": "webhook",
-                "options": {},
-                "tags": {},
-                "created_at": at(n),
-            }
-        ),
-        Channel: rows(
-            lambda n: {
-                "channel_id": f"channel-{n}",
-                "domain_id": domain(n),
-                "protocol_id": f"protocol-{n % 400}",
-                "project_id": f"p{owner(n)}" if n // DOMAINS % 2 else None,
-                "user_id": None if n // DOMAINS % 2 else f"u{owner(n)}",
-                "name": "Pager",
-                "state": ResourceState.ENABLED,
-                "alert_due_at": None if n % 100 else at(n),
-                "tags": {},
-                "created_at": at(n),
-            }
-        ),
-        Quota: rows(
-            lambda n: {
-                "quota_id": f"quota-{n}",
-                "domain_id": domain(n),
-                "protocol_id": f"protocol-{n}",
-                "day": 1_000_000,
-                "created_at": at(n),
-            }
-        ),
-        NotificationUsage: rows(
-            lambda n: {
-                "protocol_id": f"protocol-{n}",
-                "date": "2026-01-31",
-                "domain_id": domain(n),
-                "count": 1,
-                "fail_count": 0,
-            }
-        ),
-        Delivery: rows(
-            lambda n: {
-                "delivery_id": f"delivery-{n}",
-                "domain_id": domain(n),
-                "notification_id": f"notification-{n}",
-                "content_id": n + 1,
-                "protocol_id": f"protocol-{n % 400}",
-                "plugin_id": "webhook",
-                "channel_id": f"channel-{n % 400}",
-                "user_id": f"u{owner(n)}" if n % 3 else None,
-                "detail": WIDE,
-                "destination": f"destination-{n // 20 % 40}",
-                "state": states[n % 20],
-                "next_attempt_at": NOW if n % 20 == 18 else None,
-                "lease_until": LATER if n % 20 == 19 else None,
-                "created_by": f"s{owner(n)}",
-                "created_at": at(n),
-                "finished_at": at(n) if n % 20 < 18 else None,
-            }
-        ),
-        Attempt: rows(
-            lambda n: {
-                "delivery_id": f"delivery-{n}",
-                "attempt_no": 1,
-                "started_at": at(n),
-                "duration_ms": 1,
-                "outcome": AttemptOutcome.OK,
-            }
-        ),
-    }
-
-
-@pytest.fixture
-async def filled(database: Database) -> Database:
-    def fill(connection: Any) -> None:
-        for model, rows in _tables().items():
-            connection.execute(insert(model), rows)
-
-    await database.run_sync(fill)
-    return database
-
-
-Plan = list[str]
-
-
-async def _plans(session: AsyncSession, case: Case) -> list[Plan]:
-    """How each of the statements that a case executes is answered."""
-    connection = await session.connection()
-    asked: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, is_many: bool) -> None:
-        if re.match(r"\s*(SELECT|UPDATE|DELETE|WITH|SET)\b", statement):
-            asked.append((statement, parameters[0] if is_many else parameters))
-
-    event.listen(connection.sync_connection, "before_cursor_execute", note)
-
-    async def fetch(driver: Driver, statement: str, values: Any) -> Any:
-        note(None, None, statement, tuple(values), None, False)
-        return await straight(driver, statement, values)
-
-    straight = Driver.fetch
-    savepoint = await connection.begin_nested()
-    with patch.object(Driver, "fetch", fetch):
-        await case.call(session)
-    await savepoint.rollback()
-    session.expunge_all()
-    event.remove(connection.sync_connection, "before_cursor_execute", note)
-    assert asked, "a case that asks nothing shows nothing"
-    explaining = await connection.begin_nested()  # what a case sets holds for what it asks then
-    if connection.dialect.name == "postgresql":  # a few rows may as well be sorted: it is asked whether they have to be
-        await connection.exec_driver_sql(f"SET LOCAL enable_sort = {'on' if case.sorts else 'off'}")
-    plans = [await _plan(connection, statement, parameters) for statement, parameters in asked]
-    await explaining.rollback()
-    return [plan for plan in plans if plan]
-
-
-async def _plan(connection: AsyncConnection, statement: str, parameters: Any) -> Plan:
-    if statement.startswith(("SET ", "SELECT set_config(")):
-        await connection.exec_driver_sql(statement)
-        return []
-    how = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-    return [str(row[-1]) for row in await connection.exec_driver_sql(f"{how} {statement}", parameters)]
-
-
-TABLES = {table.name for table in SQLModel.metadata.tables.values()}
-SCAN = re.compile(r"\bSCAN (\w+?)(?:_\d+)?\b(?! VIRTUAL)|Seq Scan on (\w+)|(?:Index|Bitmap Heap) Scan .* on (\w+)")
-SORT = re.compile(r"USE TEMP B-TREE FOR .*ORDER BY|^\s*(?:->\s*)?(?:Incremental )?Sort\b")
-
-
-def _faults(plan: Plan, case: Case) -> list[str]:
-    """Lines of a plan that read through a table, or sort."""
-    allowed = SMALL | set(case.scans or {})
-    found = []
-    for number, line in enumerate(plan):
-        scanned = SCAN.search(line)
-        name = next((name for name in scanned.groups() if name), "") if scanned else ""
-        # PostgreSQL may also read an index from one end to the other: there is no condition below such a line.
-        is_led = "Index Scan" in line or "Index Only Scan" in line or "Bitmap Heap" in line
-        is_small = any(index in line for index in SMALL_INDEXES)
-        if name in TABLES - allowed and not is_small and not (is_led and _is_bounded(plan[number + 1 :])):
-            found.append(line)
-        if SORT.search(line) and not case.sorts:
-            found.append(line)
-    return found
-
-
-def _is_bounded(below: Plan) -> bool:
-    """Whether the lines below one, up to the next node, say what led through the index."""
-    for line in below:
-        if "Cond:" in line:
-            return True
-        if "->" in line:
-            return False
-    return False
-
-
 async def test_every_hot_statement_is_answered_from_an_index(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "FIRST_ROWS", 5)
     monkeypatch.setattr(search, "MANY_FOUND", 200)
@@ -579,7 +264,7 @@ async def test_every_hot_statement_is_answered_from_an_index(filled: Database, m
 
     async def explain(session: AsyncSession) -> None:
         for name, case in CASES.items():
-            wrong = [plan for plan in await _plans(session, case) if _faults(plan, case)]
+            wrong = [plan for plan in await explaining.plans(session, case) if explaining.faults(plan, case)]
             if wrong:
                 faults[name] = wrong
 
@@ -595,7 +280,7 @@ async def test_every_hot_statement_is_answered_from_an_index(filled: Database, m
 
 async def test_marking_all_as_read_looks_at_what_is_unread_alone(filled: Database) -> None:
     async def explain(session: AsyncSession) -> list[Plan]:
-        return await _plans(session, CASES["mark all as read"])
+        return await explaining.plans(session, CASES["mark all as read"])
 
     async def gather_statistics(session: AsyncSession) -> None:
         await (await session.connection()).exec_driver_sql("ANALYZE")
@@ -612,194 +297,7 @@ async def test_a_statement_that_reads_through_a_table_would_be_found(filled: Dat
     )
 
     async def explain(session: AsyncSession) -> list[Plan]:
-        return await _plans(session, everything)
+        return await explaining.plans(session, everything)
 
     [plan] = await filled.write(explain)
-    assert len(_faults(plan, everything)) >= 2  # it reads, and it sorts
-
-
-AFTER, BEFORE = (
-    (NOW + timedelta(seconds=2_001), "notification-2001"),
-    (NOW + timedelta(seconds=1_001), "notification-1001"),
-)
-PAGES = {
-    "first": FIRST,
-    "next": NEXT,
-    "backwards": BACK,
-}
-BY_TEXT = Selected(frozenset({"topic", "message", "created_at"}), as_text=True)
-
-Kept = Callable[[Database], Awaitable[Any]]
-
-
-def _kept_list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
-    wanted_rows = notification_lists.Filter(**wanted)
-    return lambda database: notification_lists.page_kept(database, scope, wanted_rows, ORDER, bounds, BY_TEXT)
-
-
-def _kept_deliveries(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
-    return lambda database: deliveries.page_kept(database, scope, deliveries.Filter(**wanted), bounds)
-
-
-LISTS: dict[str, tuple[Scope, dict[str, Any], str]] = {
-    "a user": (USER, {}, "notification_by_user"),
-    "what a user has not read": (USER, {"is_read": False}, "notification_unread"),
-    "a user, to an administrator": (DOMAIN, {"user_id": "u1"}, "notification_by_user"),
-    "a domain": (DOMAIN, {}, "notification_by_domain"),
-    "a project": (DOMAIN, {"project_id": "p1"}, "notification_by_project"),
-    "a creator": (CREATOR, {}, "notification_by_creator"),
-}
-
-# Those that are read on the thread of the event loop on SQLite, and the index that bounds what is read.
-BOUNDED: dict[str, tuple[Kept, str]] = {
-    "a notification": (
-        lambda database: notifications.find_kept(database, "notification-1", USER, BY_TEXT),
-        "sqlite_autoindex_notification_1",
-    ),
-    "a delivery": (
-        lambda database: deliveries.find_kept(database, "delivery-1", DOMAIN),
-        "sqlite_autoindex_delivery_1",
-    ),
-    "an inbox and its counts": (
-        lambda database: inboxes.find_kept(database, inboxes.of_user("d1", "u1")),
-        "sqlite_autoindex_inbox_1",
-    ),
-    **{
-        f"{page} page of {name}": (_kept_list(scope, bounds, **wanted), index)
-        for page, bounds in PAGES.items()
-        for name, (scope, wanted, index) in LISTS.items()
-    },
-    "a user's since": (_kept_list(USER, created_after=NOW), "notification_by_user"),
-    "a domain's until": (_kept_list(DOMAIN, created_before=LATER), "notification_by_domain"),
-    **{
-        f"{page} page of deliveries of {name}": (_kept_deliveries(scope, bounds), index)
-        for page, bounds in PAGES.items()
-        for name, scope, index in (
-            ("a domain", DOMAIN, "delivery_by_domain"),
-            ("a user", USER, "delivery_by_user"),
-        )
-    },
-}
-
-# Those that may have to pass over rows, so that a thread reads them on SQLite.
-UNBOUNDED: dict[str, Kept] = {
-    "what a user has read": _kept_list(USER, is_read=True),
-    "a user's of a topic": _kept_list(USER, topics=["a", "b"]),
-    "a user's of a project": _kept_list(USER, project_id="p1"),
-    "a user who is somebody else": _kept_list(USER, user_id="u2"),
-    "a user's between two positions, searched": _kept_list(
-        USER, Bounds(limit=20, after=AFTER, before=BEFORE), question=Question(keyword="said")
-    ),
-    "a search for two letters": _kept_list(USER, question=Question(keyword="ab")),
-    "a user's behind a number": _kept_list(USER, Bounds(limit=20, offset=1_000)),
-    "a user's between two positions": _kept_list(USER, Bounds(limit=20, after=AFTER, before=BEFORE)),
-    "a user's after a position and before a time": _kept_list(USER, NEXT, created_before=LATER),
-    "a user's by topic": lambda database: notification_lists.page_kept(
-        database, USER, notification_lists.Filter(), (notification_lists.TOPIC, ID), FIRST
-    ),
-    "deliveries of a channel": _kept_deliveries(DOMAIN, channel_id="channel-1"),
-    "deliveries of a creator": _kept_deliveries(CREATOR),
-}
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, Sequence[Any]]]:
-    """The kept statements that are asked: text, the index that is said to bound it, parameters."""
-    asked: list[tuple[str, str | None, Sequence[Any]]] = []
-    of = Statements.of
-
-    def note(self: Statements, kind: Any, given: Any, fixed: Any) -> Any:
-        found = of(self, kind, given, fixed)
-        asked.append((found.statement.text, found.index, found.statement.parameters(given)))
-        return found
-
-    monkeypatch.setattr(Statements, "of", note)
-    return asked
-
-
-async def _kept_plan(session: AsyncSession, text: str, parameters: Sequence[Any]) -> Plan:
-    """How it is answered whatever the values are, for it is prepared once."""
-    connection = await session.connection()
-    if connection.dialect.name == "sqlite":
-        found = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(parameters))
-    else:
-        await connection.exec_driver_sql("SET LOCAL enable_sort = off")
-        found = await connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {text}", tuple(parameters))
-    return [str(row[-1]) for row in found]
-
-
-async def test_what_is_read_on_the_event_loop_is_bounded_by_the_index_that_is_said_to_do_so(
-    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
-) -> None:
-    faults: dict[str, Any] = {}
-
-    async def explain(session: AsyncSession) -> None:
-        for name, (call, index) in BOUNDED.items():
-            kept.clear()
-            await call(filled)
-            assert kept, name
-            for text, said, parameters in kept:
-                plan = await _kept_plan(session, text, parameters)
-                on_sqlite = re.compile(rf"SEARCH (notification|delivery|inbox) USING (COVERING )?INDEX {index} ")
-                is_bounded = not filled.is_sqlite or any(on_sqlite.match(line) for line in plan)
-                if said != index or not is_bounded or _faults(plan, Case(call=_nothing)):
-                    faults[name] = (said, plan)
-
-    async def gather_statistics(session: AsyncSession) -> None:
-        await (await session.connection()).exec_driver_sql("ANALYZE")
-
-    async with filled.read() as session:
-        await explain(session)
-    await filled.write(gather_statistics)
-    async with filled.read() as session:
-        await explain(session)
-    assert faults == {}
-
-
-@pytest.mark.parametrize("page", PAGES)
-async def test_a_search_begins_with_the_first_rows_of_its_list_on_the_event_loop(
-    filled: Database, page: str, kept: list[tuple[str, str | None, Sequence[Any]]]
-) -> None:
-    for name, (scope, wanted, index) in LISTS.items():
-        if not wanted.keys() & {"is_read"}:  # which is checked of them
-            kept.clear()
-            await _kept_list(scope, PAGES[page], question=Question(keyword="said"), **wanted)(filled)
-            (text, said, parameters), *others = kept
-            async with filled.read() as session:
-                plan = await _kept_plan(session, text, parameters)
-            assert said == index, name
-            assert any(index in line for line in plan) or not filled.is_sqlite, plan
-            assert _faults(plan, Case(call=_nothing, sorts=FOUND)) == [], plan
-            assert [index for _, index, _ in others] == [None] * len(others)
-
-
-async def test_the_next_changes_of_many_inboxes_are_read_from_indexes(
-    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
-) -> None:
-    """Both on SQLite's event loop: the changes, and what was said by them."""
-    assert (await lines.after(filled, {1: 0, 2: 0}, limit=200)).of(1)
-
-    assert len(kept) == 2
-    async with filled.read() as session:
-        if not filled.is_sqlite:  # of so few rows it would rather read all
-            connection = await session.connection()
-            for way in ("seqscan", "hashjoin", "mergejoin"):
-                await connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
-        plans = [await _kept_plan(session, text, parameters) for text, _, parameters in kept]
-    assert [_faults(plan, Case(call=_nothing)) for plan in plans] == [[], []], plans
-    # From the position on: an inbox may have had thousands of changes before.
-    led = r"SEARCH change .*inbox_id=\? AND seq>" if filled.is_sqlite else r"Index Cond: .*inbox_id = .* AND \(seq >"
-    assert any(re.search(led, line) for line in plans[0]), plans[0]
-
-
-async def _nothing(_session: AsyncSession) -> None:
-    pass
-
-
-@pytest.mark.parametrize("name", UNBOUNDED)
-async def test_what_may_have_to_pass_over_rows_is_not_read_on_the_event_loop(
-    database: Database, name: str, kept: list[tuple[str, str | None, Sequence[Any]]]
-) -> None:
-    await UNBOUNDED[name](database)
-
-    assert [index for _, index, _ in kept] == [None] * len(kept) != []
+    assert len(explaining.faults(plan, everything)) >= 2  # it reads, and it sorts

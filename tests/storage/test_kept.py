@@ -158,6 +158,13 @@ async def test_as_many_statements_are_kept_as_there_is_room_for(
     assert made() == 3
 
 
+def test_a_constant_has_the_shape_of_its_equals() -> None:
+    bounds = Bounds(limit=20)
+
+    assert kept.shape((bounds, notification_lists.UNFILTERED)) == kept.shape((bounds, notification_lists.Filter()))
+    assert kept.shape(notification_lists.UNFILTERED) != kept.shape(notification_lists.Filter(is_read=False))
+
+
 async def test_a_statement_with_many_parameters_is_not_kept(database: Database, said: list[str]) -> None:
     made = _made(database)
 
@@ -214,7 +221,8 @@ async def test_deliveries_are_read_as_the_models_are(database: Database, clock: 
     one = await deliveries.find_kept(database, "delivery-3", ALICE)
 
     async with database.read() as session:
-        model = await deliveries.find(session, "delivery-3", ALICE)
+        wanted = deliveries.Filter(delivery_ids=["delivery-3"])
+        model = (await session.exec(deliveries.in_scope(ALICE).matching(wanted))).one()
     assert [row.delivery_id for row in page.rows] == ["delivery-3"]
     assert page.has_next
     assert one is not None
@@ -249,7 +257,8 @@ def test_an_instant_on_sqlite_is_spelled_as_the_api_does(moment: datetime) -> No
 
 
 async def _kill_readers(database: Database, own: asyncpg.Connection) -> int:
-    pids = [connection._connection.get_server_pid() for connection in database._connections._free]
+    open_ones = [each._connection for each in database._connections._free if each._connection is not None]
+    pids = [connection.get_server_pid() for connection in open_ones]
     await own.fetch("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", pids)
     return len(pids)
 
@@ -292,7 +301,44 @@ async def test_a_cancelled_read_leaves_no_connection_in_its_place(database: Data
         await asyncio.gather(read, return_exceptions=True)
 
     assert len(await asyncio.wait_for(_page(database), DEADLINE_S)) == 5
-    assert len(database._connections._free) <= reading.CONNECTIONS
+    assert len(database._connections._free) == reading.CONNECTIONS
+
+
+@on_postgres
+@pytest.mark.parametrize("is_handed_one", [False, True])
+async def test_who_waits_for_a_connection_and_leaves_takes_none_along(
+    database: Database, said: list[str], is_handed_one: bool
+) -> None:
+    connections = database._connections
+    in_use = [connections._free.pop() for _ in range(reading.CONNECTIONS)]
+    reads = [asyncio.ensure_future(_page(database)) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    if is_handed_one:
+        connections._hand_on(in_use.pop())
+    reads[0].cancel()
+    if not is_handed_one:
+        connections._hand_on(in_use.pop())
+    outcomes = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), DEADLINE_S)
+
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert [len(rows) for rows in outcomes[1:] if isinstance(rows, list)] == [5, 5]
+    assert len(connections._free) == 1
+
+
+@on_postgres
+async def test_connections_are_handed_on_in_the_order_of_asking(database: Database, said: list[str]) -> None:
+    done: list[asyncio.Future[Any]] = []
+    in_use = [database._connections._free.pop() for _ in range(reading.CONNECTIONS)]
+    reads = [asyncio.ensure_future(_page(database)) for _ in range(5)]
+    for read in reads:
+        read.add_done_callback(done.append)
+    await asyncio.sleep(0)
+
+    database._connections._hand_on(in_use[0])
+    await asyncio.wait_for(asyncio.gather(*reads), DEADLINE_S)
+
+    assert done == reads
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:

@@ -62,7 +62,7 @@ def _orders() -> list[Order]:
     one = [(key, ID) for key in (CREATED_AT, TOPIC, TYPE, LEVEL)]
     two = [(TOPIC, CREATED_AT, ID), (LEVEL, TYPE, ID)]
     return [
-        [replace(key, descending=way) for key, way in zip(keys, ways, strict=True)]
+        tuple([replace(key, descending=way) for key, way in zip(keys, ways, strict=True)])
         for keys in one + two
         for ways in product((True, False), repeat=len(keys))
     ]
@@ -127,7 +127,7 @@ def _position(row: NotificationRow, order: Order) -> Position:
 
 @every_way
 async def test_rows_are_passed_over_by_their_number(database: Database, rows: list[Notification], ask: Ask) -> None:
-    order = [CREATED_AT, ID]
+    order = (CREATED_AT, ID)
 
     page = await ask(database, order, Bounds(limit=5, offset=7))
 
@@ -138,11 +138,11 @@ async def test_rows_are_passed_over_by_their_number(database: Database, rows: li
 async def test_what_lies_beyond_is_not_asked_where_nobody_wants_to_know(
     database: Database, rows: list[Notification]
 ) -> None:
-    after = paging.position(rows[0], [CREATED_AT, ID])
+    after = paging.position(rows[0], (CREATED_AT, ID))
     selected = Selected(beyond=False)
 
     page = await notification_lists.page_kept(
-        database, SCOPE, Filter(), [CREATED_AT, ID], Bounds(limit=100, after=after), selected
+        database, SCOPE, Filter(), (CREATED_AT, ID), Bounds(limit=100, after=after), selected
     )
 
     assert (page.has_next, page.has_previous) == (False, None)
@@ -152,7 +152,7 @@ async def test_what_lies_beyond_is_not_asked_where_nobody_wants_to_know(
 async def test_a_page_between_two_positions_holds_only_what_lies_there(
     database: Database, rows: list[Notification], ask: Ask
 ) -> None:
-    order = [CREATED_AT, ID]
+    order = (CREATED_AT, ID)
     expected = _sorted(rows, order)
     by_id = {row.notification_id: row for row in rows}
     after, before = (paging.position(by_id[expected[index]], order) for index in (9, 20))
@@ -166,7 +166,7 @@ async def test_a_page_between_two_positions_holds_only_what_lies_there(
 async def test_a_page_of_nothing_still_tells_whether_there_is_more(
     database: Database, rows: list[Notification], ask: Ask
 ) -> None:
-    page = await ask(database, [CREATED_AT, ID], Bounds(limit=0))
+    page = await ask(database, (CREATED_AT, ID), Bounds(limit=0))
 
     assert (page.rows, page.has_next, page.has_previous) == ([], True, False)
 

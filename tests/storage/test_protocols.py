@@ -16,6 +16,7 @@ from storage.scope import Scope
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOME = "home"
+IN_HOME = protocols.in_scope(Scope(HOME))
 INTERNAL = ids.internal_protocol(HOME)
 
 
@@ -46,7 +47,7 @@ async def store_internal(database: Database) -> None:
 
 async def names(database: Database, bounds: Bounds, **wanted: Any) -> list[str]:
     async with database.read() as session:
-        page = await protocols.page(session, HOME, Filter(**wanted), bounds)
+        page = await IN_HOME.page(session, Filter(**wanted), bounds)
         return [row.name for row in page.rows]
 
 
@@ -68,7 +69,7 @@ async def home(request: pytest.FixtureRequest, database: Database) -> Database:
 async def test_every_domain_has_an_internal_protocol_before_anything_is_stored(database: Database) -> None:
     async with database.read() as session:
         protocol = await protocols.find(session, INTERNAL, Scope(HOME))
-        page = await protocols.page(session, HOME, Filter(), Bounds(limit=10))
+        page = await IN_HOME.page(session, Filter(), Bounds(limit=10))
 
     assert protocol is not None
     assert [row.protocol_id for row in page.rows] == [INTERNAL]
@@ -133,12 +134,12 @@ async def test_pages_of_any_size_show_every_protocol_once(home: Database, limit:
     after = None
     async with home.read() as session:
         while True:
-            page = await protocols.page(session, HOME, Filter(), Bounds(limit=limit, after=after))
+            page = await IN_HOME.page(session, Filter(), Bounds(limit=limit, after=after))
             seen += [row.name for row in page.rows]
             assert page.has_previous is (after is not None)
             if not page.has_next:
                 break
-            after = position(page.rows[-1], protocols.ORDER)
+            after = position(page.rows[-1], IN_HOME.usual)
 
     assert seen == ["protocol 3", "protocol 2", "protocol 1", "Internal"]
 
@@ -150,18 +151,18 @@ async def test_pages_backwards_show_every_protocol_once(home: Database, limit: i
     async with home.read() as session:
         while True:
             bounds = Bounds(limit=limit, before=before, backwards=True)
-            page = await protocols.page(session, HOME, Filter(), bounds)
+            page = await IN_HOME.page(session, Filter(), bounds)
             seen = [row.name for row in page.rows] + seen
             assert page.has_next is (before is not None)
             if not page.has_previous:
                 break
-            before = position(page.rows[0], protocols.ORDER)
+            before = position(page.rows[0], IN_HOME.usual)
 
     assert seen == ["protocol 3", "protocol 2", "protocol 1", "Internal"]
 
 
 async def test_a_page_after_the_internal_protocol_is_empty(home: Database) -> None:
-    after = position(protocols.internal(HOME), protocols.ORDER)
+    after = position(protocols.internal(HOME), IN_HOME.usual)
 
     assert await names(home, Bounds(limit=10, after=after)) == []
     assert await names(home, Bounds(limit=1, before=after, backwards=True)) == ["protocol 1"]
@@ -187,7 +188,7 @@ async def test_filters_and_counts_take_the_internal_protocol_like_any_other(
     home: Database, wanted: dict[str, Any], expected: list[str]
 ) -> None:
     async with home.read() as session:
-        total = await protocols.count(session, HOME, Filter(**wanted))
+        total = await IN_HOME.count(session, Filter(**wanted))
 
     assert await names(home, Bounds(limit=10), **wanted) == expected
     assert total == len(expected)
@@ -196,8 +197,8 @@ async def test_filters_and_counts_take_the_internal_protocol_like_any_other(
 async def test_reading_stores_nothing(database: Database) -> None:
     async def read_all(session: AsyncSession) -> None:
         await protocols.find(session, INTERNAL, Scope(HOME))
-        await protocols.page(session, HOME, Filter(), Bounds(limit=10))
-        await protocols.count(session, HOME, Filter())
+        await IN_HOME.page(session, Filter(), Bounds(limit=10))
+        await IN_HOME.count(session, Filter())
 
     await database.write(read_all)
 

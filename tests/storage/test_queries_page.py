@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from storage.engine import Database
-from storage.queries import fields, operators, patterns, search, sorting
+from storage.queries import fields, operators, patterns, search, search_index, search_samples, sorting
 from storage.queries.fields import Fields
 from storage.queries.operators import Operator
 from tests.storage.asked import find, question, store
@@ -93,7 +93,9 @@ def test_how_it_is_searched_is_as_the_code_has_it() -> None:
         (search.FIRST_ROWS, "rows are read"),
         (search.NEXT_ROWS, "."),
         (search.MANY_FOUND, ", or on PostgreSQL"),
-        (search.FREQUENT, "by its statistics"),
+        (search_index.FREQUENT, "by its statistics"),
+        (search_index.FEW, "contents have, on SQLite"),
+        (search_samples.ENOUGH, "at least have to be of the domain"),
         (search.MAX_ALTERNATIVES, "texts"),
     ):
         assert re.search(f"{number:,} ?{re.escape(of)}", told), of

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import migrations, routing
-from storage.engine import Database, Driver
+from storage.drivers import Driver
+from storage.engine import Database
 from tests.conftest import new_postgres
 from tests.dispatch.rows import SATURDAY_EVENING, channel, protocol
 

@@ -24,9 +24,10 @@ from storage.models import Content, Notification
 from storage.notification_lists import CREATED_AT, ID
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
-from storage.queries import search, search_index, search_texts
+from storage.queries import search, search_index, search_samples, search_texts
 from storage.queries.operators import Question
 from storage.queries.search import InSession, Texts
+from storage.queries.search_samples import Asker, Said, Sample
 from storage.scope import Scope
 from storage.statistics import Record, Wanted
 from tests.conftest import new_postgres
@@ -94,10 +95,12 @@ async def test_the_same_is_found_with_and_without_the_index(
         patch.setattr(notification_lists, "_listed", _by_fields)
         expected = await find_in_session(database, scope, asked)
     with pytest.MonkeyPatch.context() as patch:
-        for first, few in ((0, 200), (0, 1), (1, 200)):
+        # Where no examples are enough, whatever is sought is rare.
+        for first, few, enough in ((0, 200, 0), (0, 0, 1), (1, 0, 1)):
             patch.setattr(search, "FIRST_ROWS", first)
             patch.setattr(search, "NEXT_ROWS", 2 * first)
             patch.setattr(search_index, "FEW", few)
+            patch.setattr(search_samples, "ENOUGH", enough)
             assert await find(database, scope, asked) == expected
         assert await _page_by_page(database, scope, asked) == expected
         assert await _in_statistics(database, scope, asked) == len(expected)
@@ -111,7 +114,7 @@ def _by_fields(scope: Scope, wanted: notification_lists.Filter) -> notification_
 
 async def _page_by_page(database: Database, scope: Scope, asked: Question) -> list[int]:
     """Which rows a question finds, read by twos and the newest last."""
-    order = [replace(key, descending=False) for key in (CREATED_AT, ID)]
+    order = tuple(replace(key, descending=False) for key in (CREATED_AT, ID))
     wanted, bounds, found = notification_lists.Filter(question=asked), Bounds(limit=2), []
     async with database.read() as session:
         while (page := await notification_lists.page(session, scope, wanted, order, bounds)).rows:
@@ -131,10 +134,15 @@ async def _in_statistics(database: Database, scope: Scope, asked: Question) -> i
 async def _contents(database: Database, scope: Scope, keyword: str) -> list[int] | None:
     """What the index leads to."""
     texts = search.texts(question(keyword=keyword, now=NOW))
-    found = await search.contents(database, texts, scope.domain_id)
+    found = await _led(database, texts, scope)
     async with database.read() as session:
-        assert await search.contents(InSession(session), texts, scope.domain_id) == found
+        assert await _led(InSession(session), texts, scope) == found
     return None if found is None else orjson.loads(found)
+
+
+async def _led(asker: Asker, texts: Texts, scope: Scope) -> str | None:
+    led = await search.lead(asker, texts, scope.domain_id)
+    return None if led is None else await search.contents(asker, led, scope.domain_id)
 
 
 @pytest.fixture
@@ -145,7 +153,8 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     async def noted(*given: Any, **limits: Any) -> Any:
         found = await straight(*given, **limits)
-        listings.append(found.number)
+        if found is not None:
+            listings.append(found.number)
         return found
 
     monkeypatch.setattr(search_index, "listed", noted)
@@ -154,6 +163,12 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def asked_of(keyword: str) -> notification_lists.Filter:
     return notification_lists.Filter(question=question(keyword=keyword, now=NOW))
+
+
+@pytest.fixture
+def frequent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is rare. PostgreSQL knows of nothing that is, as long as its tables were not analyzed."""
+    monkeypatch.setattr(search_index, "FEW", 0)
 
 
 @pytest.fixture
@@ -185,6 +200,7 @@ async def test_what_nearly_everything_contains_is_not_looked_up(
     assert await find(database, scope, question(keyword="pods", now=NOW)) == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("frequent")
 async def test_a_few_rows_are_read_through(database: Database, listings: list[int]) -> None:
     scope = await store(database, [{"createdAt": NOW, "topic": "pods"}])
 
@@ -192,6 +208,7 @@ async def test_a_few_rows_are_read_through(database: Database, listings: list[in
     assert listings == []
 
 
+@pytest.mark.usefixtures("frequent")
 async def test_the_index_is_asked_where_the_beginning_of_a_list_does_not_fill_its_page(
     database: Database, monkeypatch: pytest.MonkeyPatch, listings: list[int]
 ) -> None:
@@ -220,6 +237,7 @@ async def test_the_index_is_asked_where_the_beginning_of_a_list_does_not_fill_it
     assert listings[-1] == 6  # all are wanted, and these are not all
 
 
+@pytest.mark.usefixtures("frequent")
 @pytest.mark.parametrize("first_rows", [0, 1, 3, 250])
 async def test_pages_are_parts_of_what_is_found(
     database: Database, monkeypatch: pytest.MonkeyPatch, first_rows: int
@@ -266,7 +284,7 @@ async def test_postgresql_is_not_asked_to_list_what_its_statistics_say_is_freque
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of this domain, by the examples that ANALYZE took. SQLite ends a list that becomes too long."""
-    monkeypatch.setattr(search, "FREQUENT", 10)
+    monkeypatch.setattr(search_index, "FREQUENT", 10)
     rows = [{"createdAt": NOW, "topic": f"pods {number}"} for number in range(90)]
     mine = await store(database, [*rows, {"createdAt": NOW, "topic": "deploy"}])
     other = await store(database, [{"createdAt": NOW, "topic": "pods"}, {"createdAt": NOW, "topic": "deploy"}])
@@ -275,6 +293,114 @@ async def test_postgresql_is_not_asked_to_list_what_its_statistics_say_is_freque
     assert (await _contents(database, mine, "pods") is None) is not database.is_sqlite
     assert len(await _contents(database, mine, "deploy") or []) == 1
     assert len(await _contents(database, other, "pods") or []) == 1
+
+
+async def _with_examples(database: Database) -> Scope:
+    """Where so many contents are of testing that PostgreSQL has examples, and then one is not."""
+    scope = await store(database, [{"createdAt": NOW, "topic": f"testing {number}"} for number in range(300)])
+    assert scope.domain_id is not None
+    await database.run_sync(lambda connection: connection.exec_driver_sql("ANALYZE"))
+    if not database.is_sqlite:
+        await search_samples.kept(database)
+    await add(database, scope.domain_id, {300: {"createdAt": NOW, "topic": "reindexing"}})
+    return scope
+
+
+async def test_what_is_rare_is_read_from_what_the_index_leads_to(database: Database, listings: list[int]) -> None:
+    """However few rows a list has: they may lie far from each other."""
+    scope = await _with_examples(database)
+
+    assert await find(database, scope, question(keyword="reindexing", now=NOW)) == [300]
+    assert set(listings) == {1}
+    listings.clear()
+    page = await notification_lists.page_kept(database, scope, asked_of("testing"), (CREATED_AT, ID), Bounds(limit=20))
+    assert len(page.rows) == 20
+    assert listings == []  # the list's first rows were enough
+
+
+async def test_postgresql_is_asked_for_rare_trigrams_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What few have leads to it: `ing` is in all. The whole word is looked for in what they lead to."""
+    scope = await _with_examples(database)
+    asked: list[str] = []
+    spelled = search_index._pattern
+
+    def noted(sought: str) -> str:
+        asked.append(sought)
+        return spelled(sought)
+
+    monkeypatch.setattr(search_index, "_pattern", noted)
+    for keyword, found in (("reindexing", [300]), ("indexing", [300]), ("dexting", []), ("reíng", [])):
+        assert await find(database, scope, question(keyword=keyword, now=NOW)) == found
+    if not database.is_sqlite:
+        assert {"rei", "nde", "xin"} <= set(asked)
+        assert "ing" not in asked
+
+
+async def test_examples_are_read_again_after_a_while(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    if database.is_sqlite:
+        return
+    now = 1_000.0
+    monkeypatch.setattr(search_samples, "monotonic", lambda: now)
+    await _with_examples(database)
+    sample = await search_samples.kept(database)
+    assert sample.rare(["rei", "tes"]) == ["rei"]
+
+    await database.run_sync(lambda connection: connection.exec_driver_sql("TRUNCATE content CASCADE"))
+    await store(database, [{"createdAt": NOW, "topic": f"reindexing {number}"} for number in range(300)])
+    await database.run_sync(lambda connection: connection.exec_driver_sql("ANALYZE"))
+
+    now += search_samples.FRESH_SECONDS
+    assert await search_samples.kept(database) is sample
+    now += 1
+    assert (await search_samples.kept(database)).rare(["rei", "tes"]) == ["tes"]
+
+
+async def test_what_is_said_of_late_is_not_rare(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though PostgreSQL has taken no examples of it yet."""
+    if database.is_sqlite:
+        return
+    scope = await _with_examples(database)
+    assert (await search_samples.kept(database)).is_rare([("reindexing",)], scope.domain_id)
+
+    monkeypatch.setattr(search_samples, "FRESH_SECONDS", 0.0)
+
+    assert not (await search_samples.kept(database)).is_rare([("reindexing",)], scope.domain_id)
+
+
+def _sample() -> Sample:
+    """Of ten thousand contents: a half says one thing, and a domain with few of them says another."""
+    often = [Said(search_texts.searched("d1", "disk", {"title": "The disk is full"}), 0.5)]
+    others = [search_texts.searched("d1", f"job {number}", {"title": f"Job {number} is late"}) for number in range(40)]
+    few = [search_texts.searched("d2", "pods", {"title": f"Pod {number}"}) for number in range(10)]
+    return Sample(10_000, [*often, *(Said(text, 0.01) for text in (*others, *few))])
+
+
+@pytest.mark.parametrize(
+    ("sought", "domain_id", "expected", "is_rare"),
+    [
+        ([("disk",)], "d1", 5_000, False),
+        ([("disk", "late")], "d1", 9_000, False),
+        ([("disk",), ("late",)], "d1", 0, False),  # each is there, if not together
+        ([("job 7",), ("late",)], "d1", 100, False),
+        ([("cat",)], "d1", 0, True),
+        ([("cat", "disk")], "d1", 5_000, False),
+        ([("cat",), ("disk",)], "d1", 0, True),
+        ([("pod",)], "d1", 0, False),  # whose contents the index lists as well
+        ([("cat",)], "d2", 0, False),  # its examples are too few
+        ([("pod",)], None, 1_000, False),
+        ([("cat",)], None, 0, True),
+    ],
+)
+def test_examples_tell_what_is_frequent_and_what_is_rare(
+    sought: list[tuple[str, ...]], domain_id: str | None, expected: float, is_rare: bool
+) -> None:
+    assert _sample().expected(sought, domain_id) == pytest.approx(expected)
+    assert _sample().is_rare(sought, domain_id) is is_rare
+
+
+def test_too_few_examples_tell_of_no_trigram_that_it_is_rare() -> None:
+    assert _sample().rare(["dis", "cat", "pod"]) == ["cat"]
+    assert Sample(10, [Said("abc", 0.1)] * 19).rare(["cat"]) == []
 
 
 @pytest.mark.usefixtures("indexed")
@@ -339,6 +465,13 @@ def _migrate_to_before_it(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["connection"] = connection
     command.upgrade(config, "0006")
+
+
+async def test_postgresqls_index_does_not_leave_much_to_be_read_through(database: Database) -> None:
+    if not database.is_sqlite:
+        asked = "SELECT reloptions FROM pg_class WHERE relname = 'content_search'"
+        options = await database.run_sync(lambda connection: connection.exec_driver_sql(asked).scalar_one())
+        assert options == ["gin_pending_list_limit=512"]
 
 
 async def test_contents_that_the_migration_finds_are_searched(database_url: str) -> None:

@@ -11,13 +11,25 @@ from sqlalchemy import text
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import changes, contents, creations, deliveries, engine, idempotency, inboxes, routing, statements
+from storage import (
+    changes,
+    contents,
+    creations,
+    deliveries,
+    drivers,
+    fanouts,
+    idempotency,
+    inboxes,
+    routing,
+    statements,
+)
 from storage.changes import Addition
 from storage.contents import NewContent
 from storage.creations import NewNotification, Place
 from storage.deliveries import NewDelivery
 from storage.engine import Database
 from storage.errors import DatabaseUnavailable
+from storage.fanouts import NewFanout
 from storage.idempotency import Claim
 from storage.models import (
     Change,
@@ -26,6 +38,8 @@ from storage.models import (
     DecisionReason,
     Delivery,
     DeliveryState,
+    Fanout,
+    FanoutChunk,
     IdempotencyKey,
     Inbox,
     InboxKind,
@@ -44,6 +58,7 @@ MESSAGE: dict[str, Any] = {
     "none": None,
     "list": [True, {}],
 }
+DRAWN = {"content_id", "inbox_id", "fanout_id"}
 BODY = b"\x00\xff secret"
 
 CONTENT: dict[str, Any] = {
@@ -91,6 +106,13 @@ DELIVERY: dict[str, Any] = {
     "lease_until": MOMENT,
 }
 CHANGE: dict[str, Any] = {"seq": 1, "notification_id": "n", "unread_count": 2, "unseen_count": 3, "changed_at": MOMENT}
+FANOUT: dict[str, Any] = {
+    "record_id": "r",
+    "domain_id": "d",
+    "project_id": "p",
+    "created_by": "b",
+    "due_at": MOMENT,
+}
 CLAIM: dict[str, Any] = {
     "domain_id": "d",
     "caller": "c",
@@ -152,6 +174,23 @@ async def _change_as_here(session: AsyncSession) -> None:
     await statements.run_all(session, changes.adding([Addition(**CHANGE, inbox_id=inbox.inbox_id)]))
 
 
+async def _fanout_as_orm(session: AsyncSession) -> None:
+    content = Content(**CONTENT)
+    await _add(session, content)
+    await _add(session, Fanout(**FANOUT, content_id=content.content_id))
+
+
+async def _fanout_as_here(session: AsyncSession) -> None:
+    [content] = await contents.insert(session, [NewContent(**CONTENT)])
+    await fanouts.start(session, [(NewFanout(**FANOUT, content_id=content.content_id), ["ü", "b"])])
+
+
+async def _chunk_as_orm(session: AsyncSession) -> None:
+    await _fanout_as_orm(session)
+    [fanout_id] = await session.exec(select(Fanout.fanout_id))
+    await _add(session, FanoutChunk(fanout_id=fanout_id, number=1, user_ids=["ü", "b"]))
+
+
 async def _delivery_as_here(session: AsyncSession) -> None:
     await deliveries.enqueue(session, [NewDelivery(**DELIVERY)])
 
@@ -165,6 +204,8 @@ TWINS = [
     _Twins(Content, lambda session: _add(session, Content(**CONTENT)), _content_as_here),
     _Twins(Notification, _notification_as_orm, _notification_as_here),
     _Twins(Change, _change_as_orm, _change_as_here),
+    _Twins(Fanout, _fanout_as_orm, _fanout_as_here),
+    _Twins(FanoutChunk, _chunk_as_orm, _fanout_as_here),
     _Twins(Delivery, lambda session: _add(session, Delivery(**DELIVERY)), _delivery_as_here),
     _Twins(IdempotencyKey, lambda session: _add(session, IdempotencyKey(**CLAIM, answer=MESSAGE)), _key_as_here),
 ]
@@ -181,7 +222,7 @@ async def _raw(database: Database, model: type[SQLModel], write: Write) -> list[
     async def work(session: AsyncSession) -> None:
         await write(session)
         # Ids that the database draws go on counting.
-        names = [name for name in statements.columns_of(model) if name not in ("content_id", "inbox_id")]
+        names = [name for name in statements.columns_of(model) if name not in DRAWN]
         rows = await session.exec(text(f"SELECT {', '.join(names)} FROM {model.__tablename__}"))  # type: ignore[call-overload]
         found.extend(zip(names, [*rows.one()], strict=True))
         raise _Undone
@@ -196,6 +237,34 @@ async def test_a_row_is_as_the_orm_writes_it(database: Database, twins: _Twins) 
     expected = await _raw(database, twins.model, twins.as_orm)
 
     assert await _raw(database, twins.model, twins.as_here) == expected
+
+
+@pytest.mark.parametrize("others", [{}, {"created_by": "c"}, {"domain_id": "e", "project_id": None}], ids=str)
+async def test_what_all_rows_have_or_have_not_is_what_each_is_written_with(
+    database: Database, others: dict[str, Any]
+) -> None:
+    """PostgreSQL gets once what all rows have."""
+
+    async def work(session: AsyncSession) -> None:
+        [content] = await contents.insert(session, [NewContent(**CONTENT)])
+        rows = [NewNotification(**row, content=content) for row in given]
+        await statements.run_all(session, creations.inserting(rows))
+
+    given = [{**NOTIFICATION, "notification_id": "n"}, {**NOTIFICATION, "notification_id": "o", **others}]
+    await database.write(work)
+
+    async with database.read() as session:
+        rows = [await session.get(Notification, row["notification_id"]) for row in given]
+    found = [{name: getattr(row, name) for name in NOTIFICATION} for row in rows]
+    assert found == given
+
+
+async def test_inboxes_of_several_domains_are_counted_in_one_statement(database: Database) -> None:
+    owners = [inboxes.of_project("d", "p"), inboxes.of_user("d", "ü"), inboxes.of_user("e", '"\\')]
+
+    counted = await database.write(lambda session: inboxes.add(session, dict.fromkeys(owners, 2)))
+
+    assert [counted[owner][2:] for owner in owners] == [(2, 0, 0, 2), (2, 2, 2, 2), (2, 2, 2, 2)]
 
 
 async def test_the_models_read_what_was_written(database: Database) -> None:
@@ -277,7 +346,7 @@ async def test_a_row_that_is_there_already_is_drawn_again(database: Database) ->
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_a_lost_connection_is_an_unavailable_database_and_the_next_write_works(database: Database) -> None:
     async def lose(session: AsyncSession) -> None:
-        driver = await engine.driver(session)
+        driver = await drivers.of(session)
         await driver.fetch("SELECT pg_terminate_backend(pg_backend_pid())", [])
 
     with pytest.raises(DatabaseUnavailable):

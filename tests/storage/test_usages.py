@@ -195,8 +195,9 @@ async def test_usages_are_listed_from_the_latest_day_on(database: Database) -> N
 
     async def listed(wanted: Filter, *, domain_id: str = "d") -> list[tuple[str, str]]:
         async with database.read() as session:
-            found = await usages.page(session, Scope(domain_id), wanted, Bounds(limit=10))
-            assert await usages.count(session, Scope(domain_id), wanted) == len(found.rows)
+            records = usages.in_scope(Scope(domain_id))
+            found = await records.page(session, wanted, Bounds(limit=10))
+            assert await records.count(session, wanted) == len(found.rows)
         return [(row.date, row.protocol_id) for row in found.rows]
 
     assert await listed(Filter()) == [(TODAY, "b"), (TODAY, "a"), (YESTERDAY, "a"), (LAST_MONTH, "a")]
@@ -218,7 +219,7 @@ async def test_a_protocol_takes_its_quota_with_it_and_leaves_its_usage(database:
     await database.write(partial(protocols.remove, protocol=protocol))
 
     async with database.read() as session:
-        assert await quotas.count(session, Scope("d"), quotas.Filter()) == 0
+        assert await quotas.in_scope(Scope("d")).count(session, quotas.Filter()) == 0
     assert await counted(database, protocol_id) == {TODAY: (2, 0)}
 
 

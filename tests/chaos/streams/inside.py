@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from resolvers import channels, cursors, inboxes, notifications, streams
 from resolvers.access import Caller, Role
@@ -20,6 +21,9 @@ from storage.notifications import NotificationRow
 from tests.chaos.streams.door import ADMIN, News
 from tests.chaos.streams.told import Counts, Row, Standing, Told
 
+T = TypeVar("T")
+
+ONE_IN = 7  # events is not taken at once
 WITH_POSITION = (EventKind.ALL_READ, EventKind.SEEN, EventKind.ALL_REMOVED)
 
 
@@ -76,12 +80,16 @@ class Inside:
         return [_of_event(event) for event in events], cursors.for_stream(position), has_more
 
     async def changed(self, user: str, after: str | None, wanted: StreamFilter) -> AsyncGenerator[Told, None]:
-        async with aclosing(streams.changed(self.server, self._user(user), after=after, wanted=wanted)) as events:
+        screen: Screen[Event] = Screen(lambda event: event)
+        opened = streams.changed(self.server, self._user(user), after=after, wanted=wanted, tell=screen.tell)
+        async with aclosing(screen.shown(opened)) as events:
             async for event in events:
                 yield _of_event(event)
 
     async def created(self, user: str, after: str | None, wanted: StreamFilter) -> AsyncGenerator[Told, None]:
-        async with aclosing(streams.added(self.server, self._user(user), after=after, wanted=wanted)) as rows:
+        screen: Screen[NotificationRow] = Screen(_added)
+        opened = streams.added(self.server, self._user(user), after=after, wanted=wanted, tell=screen.tell)
+        async with aclosing(screen.shown(opened)) as rows:
             async for found in rows:
                 row = _of_row(found)
                 yield Told(EventKind.ADDED, row.cursor, None, row=row)
@@ -92,6 +100,48 @@ class Inside:
 
     def _user(self, user: str) -> Caller:
         return Caller(self.domain, user, Role.USER, _in_a_year())
+
+
+class Screen(Generic[T]):
+    """Is told most events at once, as a socket with room is, and takes the others one by one, all in their order."""
+
+    def __init__(self, of_event: Callable[[Event], T]) -> None:
+        self._of_event = of_event
+        self._come: asyncio.Queue[T | Exception | None] = asyncio.Queue()
+        self._told = 0
+
+    def tell(self, event: Event) -> bool:
+        self._told += 1
+        if self._told % ONE_IN == 0:
+            return False
+        self._come.put_nowait(self._of_event(event))
+        return True
+
+    async def shown(self, stream: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        taking = asyncio.create_task(self._take(stream))
+        try:
+            while (come := await self._come.get()) is not None:
+                if isinstance(come, Exception):
+                    raise come
+                yield come
+        finally:
+            taking.cancel()
+            await asyncio.wait([taking])
+
+    async def _take(self, stream: AsyncGenerator[T, None]) -> None:
+        try:
+            async with aclosing(stream):
+                async for each in stream:
+                    self._come.put_nowait(each)
+        except Exception as error:
+            self._come.put_nowait(error)
+        else:
+            self._come.put_nowait(None)
+
+
+def _added(event: Event) -> NotificationRow:
+    assert event.notification is not None
+    return event.notification
 
 
 def _in_a_year() -> datetime:

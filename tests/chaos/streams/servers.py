@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from random import Random
 
 from cryptography.fernet import Fernet
 
-from dispatch.hub import Hub
+from dispatch.hub import Head, Hub, News
 from resolvers import streams
 from resolvers.context import Server
 from storage.engine import Database
-from storage.inboxes import Owner
 from storage.secrets import Vault
 
 HEADS_EVERY_S = 0.5
-LOST, LATE = 0.3, 0.1  # of all messages
+LOST, LATE, AGAIN, BARE = 0.2, 0.1, 0.1, 0.1  # of all messages
 
 
 class LossyHub(Hub):
-    """Loses messages, and brings some of them later, out of order."""
+    """Loses messages, brings some of them later, out of order, or twice, and of some not what they tell besides."""
 
     def __init__(self, chance: Random) -> None:
         super().__init__("memory://")
         self._chance = chance
-        self._late: list[Mapping[Owner, int]] = []
+        self._late: list[list[News]] = []
 
-    async def publish(self, heads: Mapping[Owner, int]) -> None:
-        fate = self._chance.random()
+    async def publish_news(self, news: Iterable[News]) -> None:
+        fate, said = self._chance.random(), [*news]
         if fate < LOST:
             return
-        if fate < LOST + LATE:
-            self._late.append(heads)
+        if fate < LOST + LATE + AGAIN:
+            self._late.append(said)
+        if LOST <= fate < LOST + LATE:
             return
-        await super().publish(heads)
+        if fate > 1 - BARE:
+            said = [each._replace(heads=[Head(head.owner_id, head.seq) for head in each.heads]) for each in said]
+        await super().publish_news(said)
         while self._late and self._chance.random() < 0.5:
-            await super().publish(self._late.pop())
+            await super().publish_news(self._late.pop(self._chance.randrange(len(self._late))))
 
 
 @asynccontextmanager

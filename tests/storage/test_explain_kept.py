@@ -1,0 +1,231 @@
+"""How kept statements are answered: from which index, and so on which thread."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from storage import deliveries, inboxes, lines, notification_lists, notifications
+from storage.engine import Database
+from storage.kept import Statements
+from storage.notification_lists import ID
+from storage.paging import Bounds
+from storage.queries import search_index
+from storage.queries.operators import Question
+from storage.scope import Scope
+from storage.selected import Selected
+from tests.storage import explaining
+from tests.storage.explaining import FOUND, Case, Plan
+from tests.storage.populated import BACK, CREATOR, DOMAIN, FIRST, LATER, NEXT, NOW, ORDER, USER
+
+AFTER, BEFORE = (
+    (NOW + timedelta(seconds=2_001), "notification-2001"),
+    (NOW + timedelta(seconds=1_001), "notification-1001"),
+)
+PAGES = {
+    "first": FIRST,
+    "next": NEXT,
+    "backwards": BACK,
+}
+BY_TEXT = Selected(frozenset({"topic", "message", "created_at"}), as_text=True)
+Kept = Callable[[Database], Awaitable[Any]]
+
+
+def _kept_list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
+    wanted_rows = notification_lists.Filter(**wanted)
+    return lambda database: notification_lists.page_kept(database, scope, wanted_rows, ORDER, bounds, BY_TEXT)
+
+
+def _kept_deliveries(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
+    return lambda database: deliveries.page_kept(database, scope, deliveries.Filter(**wanted), bounds)
+
+
+LISTS: dict[str, tuple[Scope, dict[str, Any], str]] = {
+    "a user": (USER, {}, "notification_by_user"),
+    "what a user has not read": (USER, {"is_read": False}, "notification_unread"),
+    "a user, to an administrator": (DOMAIN, {"user_id": "u1"}, "notification_by_user"),
+    "a domain": (DOMAIN, {}, "notification_by_domain"),
+    "a project": (DOMAIN, {"project_id": "p1"}, "notification_by_project"),
+    "a creator": (CREATOR, {}, "notification_by_creator"),
+}
+# Those that are read on the thread of the event loop on SQLite, and the index that bounds what is read.
+BOUNDED: dict[str, tuple[Kept, str]] = {
+    "a notification": (
+        lambda database: notifications.find_kept(database, "notification-1", USER, BY_TEXT),
+        "sqlite_autoindex_notification_1",
+    ),
+    "a delivery": (
+        lambda database: deliveries.find_kept(database, "delivery-1", DOMAIN),
+        "sqlite_autoindex_delivery_1",
+    ),
+    "an inbox and its counts": (
+        lambda database: inboxes.find_kept(database, inboxes.of_user("d1", "u1")),
+        "sqlite_autoindex_inbox_1",
+    ),
+    **{
+        f"{page} page of {name}": (_kept_list(scope, bounds, **wanted), index)
+        for page, bounds in PAGES.items()
+        for name, (scope, wanted, index) in LISTS.items()
+    },
+    "a user's since": (_kept_list(USER, created_after=NOW), "notification_by_user"),
+    "a domain's until": (_kept_list(DOMAIN, created_before=LATER), "notification_by_domain"),
+    **{
+        f"{page} page of deliveries of {name}": (_kept_deliveries(scope, bounds), index)
+        for page, bounds in PAGES.items()
+        for name, scope, index in (
+            ("a domain", DOMAIN, "delivery_by_domain"),
+            ("a user", USER, "delivery_by_user"),
+        )
+    },
+}
+# Those that may have to pass over rows, so that a thread reads them on SQLite.
+UNBOUNDED: dict[str, Kept] = {
+    "what a user has read": _kept_list(USER, is_read=True),
+    "a user's of a topic": _kept_list(USER, topics=["a", "b"]),
+    "a user's of a project": _kept_list(USER, project_id="p1"),
+    "a user who is somebody else": _kept_list(USER, user_id="u2"),
+    "a user's between two positions, searched": _kept_list(
+        USER, Bounds(limit=20, after=AFTER, before=BEFORE), question=Question(keyword="said")
+    ),
+    "a search for two letters": _kept_list(USER, question=Question(keyword="ab")),
+    "a user's behind a number": _kept_list(USER, Bounds(limit=20, offset=1_000)),
+    "a user's between two positions": _kept_list(USER, Bounds(limit=20, after=AFTER, before=BEFORE)),
+    "a user's after a position and before a time": _kept_list(USER, NEXT, created_before=LATER),
+    "a user's by topic": lambda database: notification_lists.page_kept(
+        database, USER, notification_lists.Filter(), (notification_lists.TOPIC, ID), FIRST
+    ),
+    "deliveries of a channel": _kept_deliveries(DOMAIN, channel_id="channel-1"),
+    "deliveries of a creator": _kept_deliveries(CREATOR),
+}
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, Sequence[Any]]]:
+    """The kept statements that are asked: text, the index that is said to bound it, parameters."""
+    asked: list[tuple[str, str | None, Sequence[Any]]] = []
+    of = Statements.of
+
+    def note(self: Statements, kind: Any, given: Any, fixed: Any) -> Any:
+        found = of(self, kind, given, fixed)
+        asked.append((found.statement.text, found.index, found.statement.parameters(given)))
+        return found
+
+    monkeypatch.setattr(Statements, "of", note)
+    return asked
+
+
+async def _kept_plan(session: AsyncSession, text: str, parameters: Sequence[Any]) -> Plan:
+    """How it is answered whatever the values are, for it is prepared once."""
+    connection = await session.connection()
+    if connection.dialect.name == "sqlite":
+        found = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(parameters))
+    else:
+        await connection.exec_driver_sql("SET LOCAL enable_sort = off")
+        found = await connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {text}", tuple(parameters))
+    return [str(row[-1]) for row in found]
+
+
+async def test_what_is_read_on_the_event_loop_is_bounded_by_the_index_that_is_said_to_do_so(
+    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    faults: dict[str, Any] = {}
+
+    async def explain(session: AsyncSession) -> None:
+        for name, (call, index) in BOUNDED.items():
+            kept.clear()
+            await call(filled)
+            assert kept, name
+            for text, said, parameters in kept:
+                plan = await _kept_plan(session, text, parameters)
+                on_sqlite = re.compile(rf"SEARCH (notification|delivery|inbox) USING (COVERING )?INDEX {index} ")
+                is_bounded = not filled.is_sqlite or any(on_sqlite.match(line) for line in plan)
+                if said != index or not is_bounded or explaining.faults(plan, Case(call=_nothing)):
+                    faults[name] = (said, plan)
+
+    async def gather_statistics(session: AsyncSession) -> None:
+        await (await session.connection()).exec_driver_sql("ANALYZE")
+
+    async with filled.read() as session:
+        await explain(session)
+    await filled.write(gather_statistics)
+    async with filled.read() as session:
+        await explain(session)
+    assert faults == {}
+
+
+def _but_leads(kept: list[tuple[str, str | None, Sequence[Any]]]) -> list[tuple[str, str | None, Sequence[Any]]]:
+    """Without what tells first whether a text is rare."""
+    return [each for each in kept if each[1] != "content_search" and "pg_stats" not in each[0]]
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_search_begins_with_the_first_rows_of_its_list_on_the_event_loop(
+    filled: Database, page: str, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    for name, (scope, wanted, index) in LISTS.items():
+        if not wanted.keys() & {"is_read"}:  # which is checked of them
+            kept.clear()
+            await _kept_list(scope, PAGES[page], question=Question(keyword="said"), **wanted)(filled)
+            (text, said, parameters), *others = _but_leads(kept)
+            async with filled.read() as session:
+                plan = await _kept_plan(session, text, parameters)
+            assert said == index, name
+            assert any(index in line for line in plan) or not filled.is_sqlite, plan
+            assert explaining.faults(plan, Case(call=_nothing, sorts=FOUND)) == [], plan
+            assert [index for _, index, _ in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize(("scope", "last"), [(USER, "notification_by_content"), (DOMAIN, None)])
+async def test_what_is_rare_is_looked_up_on_the_event_loop(
+    filled: Database, scope: Scope, last: str | None, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    """On SQLite, up to the few contents that have it, and further where each has a row of the user's and no more."""
+    await _kept_list(scope, question=Question(keyword="word1241"))(filled)
+
+    if filled.is_sqlite:
+        assert [index for _, index, _ in kept] == ["content_search", "content_search", last]
+        async with filled.read() as session:
+            plans = [await _kept_plan(session, text, parameters) for text, _, parameters in kept]
+        assert [explaining.faults(plan, Case(call=_nothing, sorts=FOUND)) for plan in plans] == [[], [], []], plans
+        assert any("notification_by_content (content_id=?" in line for line in plans[2]), plans[2]
+
+
+async def test_the_next_changes_of_many_inboxes_are_read_from_indexes(
+    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    """Both on SQLite's event loop: the changes, and what was said by them."""
+    assert (await lines.after(filled, {1: 0, 2: 0}, limit=200)).of(1)
+
+    assert len(kept) == 2
+    async with filled.read() as session:
+        if not filled.is_sqlite:  # of so few rows it would rather read all
+            connection = await session.connection()
+            for way in ("seqscan", "hashjoin", "mergejoin"):
+                await connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        plans = [await _kept_plan(session, text, parameters) for text, _, parameters in kept]
+    assert [explaining.faults(plan, Case(call=_nothing)) for plan in plans] == [[], []], plans
+    # From the position on: an inbox may have had thousands of changes before.
+    led = r"SEARCH change .*inbox_id=\? AND seq>" if filled.is_sqlite else r"Index Cond: .*inbox_id = .* AND \(seq >"
+    assert any(re.search(led, line) for line in plans[0]), plans[0]
+
+
+async def _nothing(_session: AsyncSession) -> None:
+    pass
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+async def test_what_may_have_to_pass_over_rows_is_not_read_on_the_event_loop(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    kept: list[tuple[str, str | None, Sequence[Any]]],
+) -> None:
+    monkeypatch.setattr(search_index, "FEW", 0)  # nothing is rare
+    await UNBOUNDED[name](database)
+
+    assert {index for _, index, _ in _but_leads(kept)} == {None}
