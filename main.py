@@ -73,6 +73,7 @@ SWEEP_EVERY_SECONDS = 3600.0
 SWEEP_PAUSE_SECONDS = 0.1  # between batches, so that others write meanwhile
 ROTATION_GRACE_SECONDS = 60.0  # between sealing a secret and committing it: no transaction waits for longer
 IDLE_ALERTS_SECONDS = 60.0  # how late an alert may be that another process left
+COLLECTED_AFTER = 10_000, 10, 10  # new objects: those of one transaction live until its end (decision 19)
 IDLE_FANOUT_SECONDS = 5.0  # how late a chunk may be whose wake-up was lost
 
 
@@ -235,6 +236,7 @@ def application(settings: Settings) -> ASGIApp:
         async with parts.running(parts.background):
             gc.collect()
             gc.freeze()  # what is here now stays: the collector need not look through it again and again
+            gc.set_threshold(*COLLECTED_AFTER)
             yield
 
     routes: list[BaseRoute] = [

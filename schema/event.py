@@ -32,7 +32,9 @@ class InboxEvent:
 
 @strawberry.type(description="A notification came.")
 class NotificationAdded(InboxEvent):
-    notification: Notification = strawberry.field(description="The notification, as it is now.")
+    notification: Notification = strawberry.field(
+        description="The notification. What became of it since comes as later changes."
+    )
 
 
 @strawberry.type(description="Notifications were marked as read, or as unread.")
