@@ -20,17 +20,7 @@ from dispatch.planner import DispatchDecision
 from resolvers import announcements
 from resolvers.announcements import Reached
 from resolvers.context import Server
-from storage import (
-    changes,
-    creations,
-    deliveries,
-    fanouts,
-    ids,
-    inboxes,
-    routing,
-    statements,
-    usages,
-)
+from storage import changes, creations, deliveries, fanouts, ids, inboxes, routing, statements, usages
 from storage.changes import Addition
 from storage.contents import AnyContent
 from storage.creations import NewNotification, Place

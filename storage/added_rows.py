@@ -71,8 +71,9 @@ def shared(new: NewNotification) -> list[Any] | None:
 
 def received(shared: Any, own: Any) -> NotificationRow | None:
     """The row of what was sent; None where that is of another form."""
-    is_whole = isinstance(shared, list) and shared[-1:] == [FORM] and isinstance(own, list) and len(own) == len(_OWN)
-    return row((*own, *shared[:-1])) if is_whole else None
+    if not isinstance(shared, list) or not isinstance(own, list) or shared[-1:] != [FORM]:
+        return None
+    return row((*own, *shared[:-1])) if len(own) + len(shared) == len(_COLUMNS) + 1 else None
 
 
 def with_values(added: NotificationRow) -> NotificationRow:

@@ -258,7 +258,7 @@ async def test_what_the_news_tells_while_the_log_is_read_is_told_once(
 
 
 @only_news
-@pytest.mark.parametrize("changed", ["form", "shared", "own", "generation"])
+@pytest.mark.parametrize("changed", ["form", "shared", "fewer shared", "own", "generation"])
 async def test_news_of_another_version_or_of_another_log_is_no_more_than_that_there_is_something(
     server: Server, reads: list[int], monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
@@ -272,6 +272,8 @@ async def test_news_of_another_version_or_of_another_log_is_no_more_than_that_th
                 shared[-1] += 1
             case "shared":
                 said["news"][0][2] = {"another": "version"}
+            case "fewer shared":
+                del shared[0]
             case "own":
                 head[2].pop()
             case "generation":
