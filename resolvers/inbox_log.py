@@ -24,8 +24,9 @@ Following = Callable[[StreamCursor], Batch | None]
 
 _KINDS = {kind.value: EventKind(kind.value) for kind in ChangeKind}
 _ADDED, _READ = EventKind.ADDED, EventKind.READ
-_PLACE = itemgetter(*map(added_rows.POSITIONS.__getitem__, ("inbox_id", "generation", "seq")))
-_COUNTS = itemgetter(*map(added_rows.POSITIONS.__getitem__, ("unread_count", "unseen_count")))
+_PLACE_AND_COUNTS = itemgetter(
+    *map(added_rows.POSITIONS.__getitem__, ("inbox_id", "generation", "seq", "unread_count", "unseen_count"))
+)
 
 
 async def start(server: Server, owner: Owner, after: StreamCursor | None) -> StreamCursor:
@@ -85,8 +86,8 @@ def brought(shared: Any, own: Any) -> Event | None:
     row = added_rows.received(shared, own)
     if row is None:
         return None
-    unread_count, unseen_count = _COUNTS(row)
-    return Event(_ADDED, StreamCursor(*_PLACE(row)), unread_count, unseen_count, None, row)
+    inbox_id, generation, seq, unread_count, unseen_count = _PLACE_AND_COUNTS(row)
+    return Event(_ADDED, StreamCursor(inbox_id, generation, seq), unread_count, unseen_count, None, row)
 
 
 async def reset(server: Server, owner: Owner) -> Event:

@@ -26,7 +26,7 @@ TOGETHER = 500  # logs that are read with one query
 IN_ONE_GO = 500  # events are told before others have their turn
 FEW = 16  # who follow a log are told at once of what its news brings along: a crowd has to be told bit by bit
 
-Tell = Callable[[Event], bool]  # takes an event at once, or says that it cannot
+Tell = Callable[[Event], bool]  # takes an event at once, if it wants it, or says that it cannot
 Following = Callable[[StreamCursor], Batch | None]
 ReadEach = Callable[[Sequence[StreamCursor]], Awaitable[Following]]  # tells what follows each position, when asked
 Brought = Callable[[Any, Any], Event | None]  # makes an event of what the news of it says: of all told, of this one
@@ -42,11 +42,10 @@ class Source(NamedTuple):
 class Follower:
     """One stream's place in a log."""
 
-    __slots__ = ("_left", "_log", "_seq", "_tell", "_wants")
+    __slots__ = ("_left", "_log", "_seq", "_tell")
 
-    def __init__(self, log: Log, wants: Callable[[Event], bool], tell: Tell | None) -> None:
+    def __init__(self, log: Log, tell: Tell) -> None:
         self._log = log
-        self._wants = wants
         self._tell = tell
         self._seq = 0
         self._left: asyncio.Future[StreamCursor] | None = None
@@ -77,19 +76,14 @@ class Follower:
 
     def offer(self, event: Event) -> bool:
         """Whether nothing more has to become of an event: it is not wanted, or was told at once."""
-        if not self._wants(event):
-            return True
         try:
-            return self._tell is not None and self._tell(event)
+            return self._tell(event)
         except Exception:  # who is given the event instead says what is wrong with it
             return False
 
     def hear(self, event: Event) -> bool:
         """Whether it can go on following."""
-        try:
-            return event.position.seq <= self._seq or self.offer(event)
-        except Exception:  # it comes again where it reads for itself, and is said there
-            return False
+        return event.position.seq <= self._seq or self.offer(event)
 
     def leave(self, position: StreamCursor) -> None:
         """It was told everything up to there, if it has not come further by itself."""
@@ -138,13 +132,17 @@ class Log:
     @property
     def has_news(self) -> bool:
         """Whether there is more to be told, as far as is known."""
-        return self.position is not None and bool(self._followers) and self._head > self.position.seq
+        return self.position is not None and self._head > self.position.seq and bool(self._followers)
 
     def advance(self, head: int, shared: Any = None, own: Any = None) -> None:
         """It is said to have come this far, by a change of which the news may bring the event along."""
-        if own is not None and 0 < len(self._followers) <= FEW and head == self._seq + 1:
-            self._hear(self._source.brought(shared, own))
-        self._head = max(self._head, head)
+        here = self.position
+        if own is not None and here is not None and head == here.seq + 1 and 0 < len(self._followers) <= FEW:
+            event = self._source.brought(shared, own)
+            if event is not None and event.position.generation == here.generation:
+                self._tell(event)
+        if head > self._head:
+            self._head = head
         if self.has_news:
             self._moved(self)
 
@@ -232,11 +230,6 @@ class Log:
         assert self.position
         return self.position.seq
 
-    def _hear(self, event: Event | None) -> None:
-        assert self.position
-        if event is not None and event.position.generation == self.position.generation:
-            self._tell(event)
-
     def _is_past(self, position: StreamCursor) -> bool:
         """Whether all up to that was told to those who follow, and perhaps more."""
         here = self.position
@@ -249,14 +242,21 @@ class Log:
         self._stand(batch.position, batch.inbox)
 
     def _tell(self, event: Event) -> None:
-        place = event.position
-        if behind := [follower for follower in self._followers if not follower.hear(event)]:
-            before = StreamCursor(place.inbox_id, place.generation, place.seq - 1)
-            for follower in behind:
-                del self._followers[follower]
-                follower.leave(before)
+        behind = []
+        for follower in self._followers:
+            if not follower.hear(event):
+                behind.append(follower)
+        if behind:
+            self._leave_behind(behind, event.position)
         self._keep(event)
-        self._stand(place, event)
+        self._stand(event.position, event)
+
+    def _leave_behind(self, followers: Sequence[Follower], place: StreamCursor) -> None:
+        """They were told everything before it."""
+        before = StreamCursor(place.inbox_id, place.generation, place.seq - 1)
+        for follower in followers:
+            del self._followers[follower]
+            follower.leave(before)
 
     def _keep(self, event: Event) -> None:
         """For those who are a moment behind, if anybody is."""
@@ -285,9 +285,7 @@ class Logs:
         self._reading: asyncio.Task[None] | None = None
 
     @contextmanager
-    def listen(
-        self, hub: Hub, owner: Owner, *, source: Source, wants: Callable[[Event], bool], tell: Tell | None
-    ) -> Iterator[Follower]:
+    def listen(self, hub: Hub, owner: Owner, *, source: Source, tell: Tell) -> Iterator[Follower]:
         """Hear of a log from now on: what is published before the first read of its rows is not missed."""
         log = self._logs.get(owner)
         if log is None:
@@ -295,7 +293,7 @@ class Logs:
             hub.add(owner, log)
         log.listening += 1
         try:
-            yield Follower(log, wants, tell)
+            yield Follower(log, tell)
         finally:
             log.listening -= 1
             if not log.listening:

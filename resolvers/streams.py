@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
+from typing import Any
 
 from dispatch.hub import HubClosed, Watch
 from resolvers import access, checks, cursors, events, inbox_log, inboxes, paging
@@ -28,6 +30,8 @@ from storage.notifications import NotificationRow
 
 BATCH = 200  # changes read at once while a stream catches up
 SYNC_EVERY_SECONDS = 60.0  # so that the cursor of a client whose filter takes nothing moves on
+
+Wants = Callable[[Event], Any]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ class StreamFilter:
         )
 
 
+EVERYTHING = StreamFilter()
+
+
 async def added(
     server: Server, caller: Caller, *, after: str | None, wanted: StreamFilter, tell: Tell | None = None
 ) -> AsyncGenerator[NotificationRow, None]:
@@ -56,7 +63,7 @@ async def added(
     Raises InvalidArgument, CursorExpired, and Unavailable when the server stops.
     """
     owner, asked = _open(caller, after, wanted)
-    with listen(server, owner, wants=lambda event: _is_new(event, wanted), tell=tell) as follower:
+    with listen(server, owner, wants=_new(wanted), tell=tell) as follower:
         batch = await inbox_log.opened(server, owner, asked)
         while True:
             for event in batch.events:
@@ -75,7 +82,7 @@ async def changed(
     Raises InvalidArgument, and Unavailable when the server stops.
     """
     owner, asked = _open(caller, after, wanted)
-    with listen(server, owner, wants=lambda event: _is_taken(event, wanted), tell=tell) as follower:
+    with listen(server, owner, wants=_taken(wanted), tell=tell) as follower:
         position, due = None, 0.0
         while True:
             try:
@@ -143,21 +150,34 @@ def _open(caller: Caller, after: str | None, wanted: StreamFilter) -> tuple[Owne
     return inboxes.own(caller), None if after is None else cursors.stream_position(after, field="after")
 
 
-def listen(
-    server: Server, owner: Owner, *, wants: Callable[[Event], bool], tell: Tell | None
-) -> AbstractContextManager[Follower]:
-    """Follow a log together with the process's other streams."""
+def listen(server: Server, owner: Owner, *, wants: Wants | None, tell: Tell | None) -> AbstractContextManager[Follower]:
+    """Follow a log together with the process's other streams. None: it wants all, and nothing can be told at once."""
     source = Source(partial(inbox_log.read_each, server, limit=BATCH), inbox_log.brought)
-    return server.logs.listen(server.hub, owner, source=source, wants=wants, tell=tell)
+    return server.logs.listen(server.hub, owner, source=source, tell=_of_wanted(wants, tell))
 
 
-def _is_new(event: Event, wanted: StreamFilter) -> bool:
-    return event.notification is not None and wanted.takes(event.notification)
+def _of_wanted(wants: Wants | None, tell: Tell | None) -> Tell:
+    """What is not wanted needs no telling. Called for each event of each stream: nothing is in its way for nothing."""
+    told = tell or _untold
+    return told if wants is None else lambda event: not wants(event) or told(event)
 
 
-def _is_taken(event: Event, wanted: StreamFilter) -> bool:
-    # What concerns no notification in particular, and removals, are always told.
-    return event.notification is None or wanted.takes(event.notification)
+def _untold(_event: Event) -> bool:
+    return False
+
+
+def _new(wanted: StreamFilter) -> Wants:
+    """Notifications."""
+    if wanted == EVERYTHING:
+        return attrgetter("notification")
+    return lambda event: event.notification is not None and wanted.takes(event.notification)
+
+
+def _taken(wanted: StreamFilter) -> Wants | None:
+    """Notifications, and whatever concerns none in particular, and removals."""
+    if wanted == EVERYTHING:
+        return None
+    return lambda event: event.notification is None or wanted.takes(event.notification)
 
 
 def _now() -> float:

@@ -24,27 +24,27 @@ log = structlog.get_logger()
 class Room:
     """Whether there is room to write: asyncio.Event without the deque that each one has, of which few are ever used."""
 
-    __slots__ = ("_is_there", "_waiting")
+    __slots__ = ("_waiting", "is_there")
 
     def __init__(self) -> None:
-        self._is_there = True
+        self.is_there = True
         self._waiting: list[Future[None]] | None = None
 
     def is_set(self) -> bool:
-        return self._is_there
+        return self.is_there
 
     def clear(self) -> None:
-        self._is_there = False
+        self.is_there = False
 
     def set(self) -> None:
-        self._is_there = True
+        self.is_there = True
         waiting, self._waiting = self._waiting, None
         for one in waiting or ():
             if not one.done():
                 one.set_result(None)
 
     async def wait(self) -> None:
-        if not self._is_there:
+        if not self.is_there:
             self._waiting = self._waiting or []
             one = get_running_loop().create_future()
             self._waiting.append(one)
@@ -119,7 +119,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def push(self, text: bytes) -> bool:
         """Send a text at once, without a frame's way through `websockets`; False where something waits already."""
-        if not self.writable.is_set() or self.close_sent or self.disconnected or self.transport.is_closing():
+        if not self.writable.is_there or self.close_sent or self.disconnected or self.transport.is_closing():
             return False
         self.transport.write(_head(len(text)) + text)
         return True

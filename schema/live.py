@@ -28,7 +28,7 @@ class Outlet(Protocol):
 
 
 class Encoder:
-    """The answers to all who select the same. Events come one by one, each to all who listen."""
+    """The answers to all who select the same, as `read` makes them. Events come one by one, each to all who listen."""
 
     __slots__ = ("_encoded", "_event", "_read")
 
@@ -40,7 +40,7 @@ class Encoder:
     def encoded(self, event: Event) -> bytes:
         """As JSON. Raises what there is wrong with it."""
         if self._event is not event:
-            self._encoded, self._event = orjson.dumps({"data": self._read(event)}), event
+            self._encoded, self._event = orjson.dumps(self._read(event)), event
         return self._encoded
 
 
@@ -67,7 +67,7 @@ def _encoder(info: Info, shown: Callable[[Event], Any], types: Types) -> Encoder
         return None
     if shared.encoder is None:
         read = shared.read
-        shared.encoder = Encoder(told.compiled(shared.selection, types) or (lambda event: read(shown(event))))
+        shared.encoder = Encoder(told.compiled(shared.selection, types) or (lambda event: {"data": read(shown(event))}))
     return shared.encoder  # type: ignore[no-any-return]
 
 

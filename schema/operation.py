@@ -29,11 +29,12 @@ class Line(Protocol):
     """The socket, as its operations see it."""
 
     @property
-    def pushes(self) -> bool:
-        """Whether it ever sends anything at once."""
+    def is_open(self) -> bool:
+        """Whether nobody has begun to close it."""
 
-    def push(self, message: bytes) -> bool:
-        """Send a message at once; False where it has to wait its turn."""
+    @property
+    def push(self) -> Callable[[bytes], bool] | None:
+        """Sends a message at once, or is False where it has to wait its turn; None where all have to."""
 
     async def send(self, message: bytes) -> None:
         """Raises Closed."""
@@ -51,11 +52,12 @@ class Line(Protocol):
 class Operation:
     """The root value of those that run over a socket: live events are pushed into it (`schema.live.Outlet`)."""
 
-    __slots__ = ("_head", "_is_over", "_line", "_task", "id")
+    __slots__ = ("_head", "_is_over", "_line", "_push", "_task", "id")
 
     def __init__(self, line: Line, id: str) -> None:
         self.id = id
         self._line = line
+        self._push = line.push
         self._head = b'{"id":%b,"type":"next","payload":' % orjson.dumps(id)
         self._is_over = False  # nothing may be sent any more
         self._task: asyncio.Task[None] | None = None
@@ -75,7 +77,8 @@ class Operation:
         await asyncio.wait([self._task])
 
     def push(self, payload: bytes) -> bool:
-        return not self._is_over and self._line.push(b"%b%b}" % (self._head, payload))
+        push = self._push
+        return push is not None and not self._is_over and self._line.is_open and push(b"%b%b}" % (self._head, payload))
 
     async def refuse(self, found: Sequence[GraphQLError]) -> None:
         """End it before its beginning, or in its midst. Raises Closed."""
@@ -95,7 +98,7 @@ class Operation:
                 document.text,
                 variable_values=asked.variables,
                 context_value=context,
-                root_value=self if self._line.pushes else None,
+                root_value=None if self._push is None else self,
                 operation_name=asked.operation_name,
             )
             del stream, document, asked, context  # which would be kept for as long as a stream may last

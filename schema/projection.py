@@ -41,8 +41,14 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 Read = Callable[[Any], Any]  # from a value to what is answered for it
+Group = list[FieldDetails]  # what one key of an answer is: a field, as often as it is selected
 
 BACKREF = GraphQLCoreConverter.DEFINITION_BACKREF
+
+
+def name_of(details: Group) -> str:
+    """The field's own name, whatever its key is."""
+    return details[0].node.name.value
 
 
 class Unknown(Exception):
@@ -139,7 +145,7 @@ def _compiled(selection: Selection) -> Read | None:
     assert root
     try:
         [(key, details)] = selection.root(root).items()
-        read = selection.value(root.fields[details[0].node.name.value].type, details)
+        read = selection.value(root.fields[name_of(details)].type, details)
     except Unknown:
         return None
     return lambda event: {key: read(event)}
@@ -160,16 +166,16 @@ class Selection:
         self._operation = operation
         self._variables = variables
 
-    def root(self, type_: GraphQLObjectType) -> Mapping[str, list[FieldDetails]]:
+    def root(self, type_: GraphQLObjectType) -> Mapping[str, Group]:
         """The fields of the operation itself, by their keys in the answer."""
         return _fields(collect_fields(self.schema, self._fragments, self._variables, type_, self._operation))
 
-    def fields(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Mapping[str, list[FieldDetails]]:
+    def fields(self, type_: GraphQLObjectType, details: Group) -> Mapping[str, Group]:
         """The fields of a value of this type, by their keys in the answer."""
         collected = collect_subfields(self.schema, self._fragments, self._variables, self._operation, type_, details)
         return _fields(collected)
 
-    def value(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> Read:
+    def value(self, type_: GraphQLOutputType, details: Group) -> Read:
         """Raises Unknown."""
         if isinstance(type_, GraphQLNonNull):
             return _not_null(self.value(type_.of_type, details))
@@ -179,19 +185,19 @@ class Selection:
             return leaf(type_)
         return _unless_null(self._abstract(type_, details) if is_abstract_type(type_) else self._object(type_, details))
 
-    def _object(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> Read:
+    def _object(self, type_: GraphQLOutputType, details: Group) -> Read:
         assert isinstance(type_, GraphQLObjectType)
         reads = [(key, self.field(type_, group)) for key, group in self.fields(type_, details).items()]
         return lambda value: {key: read(value) for key, read in reads}
 
-    def _abstract(self, type_: GraphQLAbstractType, details: list[FieldDetails]) -> Read:
+    def _abstract(self, type_: GraphQLAbstractType, details: Group) -> Read:
         """By the class of the value."""
         possible = self.schema.get_possible_types(type_)
         reads = {each.extensions[BACKREF].origin: self._object(each, details) for each in possible}
         return lambda value: reads[type(value)](value)
 
-    def field(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Read:
-        name = details[0].node.name.value
+    def field(self, type_: GraphQLObjectType, details: Group) -> Read:
+        name = name_of(details)
         if name == "__typename":
             return lambda _value: type_.name
         field = type_.fields[name]
@@ -202,7 +208,7 @@ class Selection:
         return lambda value: read(attribute(value))
 
 
-def _fields(collected: CollectedFields) -> Mapping[str, list[FieldDetails]]:
+def _fields(collected: CollectedFields) -> Mapping[str, Group]:
     if collected.new_defer_usages or collected.forbidden_directive_instances:
         raise Unknown
     return collected.grouped_field_set

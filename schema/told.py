@@ -11,20 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import GraphQLNamedType, GraphQLObjectType, get_named_type, is_abstract_type
-from graphql.execution.collect_fields import FieldDetails
 
 from resolvers.events import Event, EventKind
 from schema import row_source
-from schema.projection import Selection, Unknown
+from schema.projection import Group, Selection, Unknown, name_of
 from schema.row_source import RowSource
 from schema.selection import Fields
 from storage.added_rows import POSITIONS
 
 EVENT, ROW = "event", "row"
 
-Group = list[FieldDetails]
 Read = Callable[[Event], Any]
-ReadBoth = Callable[[Event, Any], Any]  # of an event, and of the row that it brings
 
 
 @dataclass(frozen=True)
@@ -40,39 +37,42 @@ Types = Mapping[str, Told]  # by their names
 
 
 def compiled(selection: Selection, types: Types) -> Read | None:
-    """What is answered for an event; None where that takes more than texts."""
+    """What makes the answer to an event; None where that takes more than texts."""
     root = selection.schema.subscription_type
     assert root
     [(key, details)] = selection.root(root).items()
-    source = _Source(selection, types)
-    type_ = get_named_type(root.fields[_name(details)].type)
+    source = _Source(selection, types, key)
+    type_ = get_named_type(root.fields[name_of(details)].type)
     try:
-        if is_abstract_type(type_):
-            return _by_kind(key, {types[each.name].kind: source.read(each, details) for each in source.possible(type_)})
-        read = source.read(type_, details)
+        if not is_abstract_type(type_):
+            return source.answer(type_, details)
+        return _by_kind({types[each.name].kind: source.answer(each, details) for each in source.possible(type_)})
     except Unknown:
         return None
-    return lambda event: {key: read(event, event.notification)}
 
 
-def _by_kind(key: str, reads: Mapping[EventKind | None, ReadBoth]) -> Read:
-    return lambda event: {key: reads[event.kind](event, event.notification)}
+def _by_kind(answers: Mapping[EventKind | None, Read]) -> Read:
+    return lambda event: answers[event.kind](event)
 
 
 class _Source:
     """Python for what is selected."""
 
-    def __init__(self, selection: Selection, types: Types) -> None:
+    def __init__(self, selection: Selection, types: Types, key: str) -> None:
         self._selection = selection
         self._types = types
+        self._key = key  # of what is answered
         self._source = RowSource(POSITIONS)
 
     def possible(self, type_: Any) -> list[GraphQLObjectType]:
         return self._selection.schema.get_possible_types(type_)
 
-    def read(self, type_: GraphQLNamedType, details: Group) -> ReadBoth:
+    def answer(self, type_: GraphQLNamedType, details: Group) -> Read:
         """Raises Unknown."""
-        read: ReadBoth = self._source.compiled(f"lambda event, row: {self._object(type_, details)}")
+        data = row_source.display([(self._key, self._object(type_, details))])
+        # The row is named once, in front: an event has it by name, and most fields are of it.
+        answer = f"lambda event: (row := event.notification, {row_source.display([('data', data)])})[1]"
+        read: Read = self._source.compiled(answer)
         return read
 
     def _object(self, type_: GraphQLNamedType, details: Group) -> str:
@@ -82,7 +82,7 @@ class _Source:
         return row_source.display((key, self._field(type_, group)) for key, group in fields.items())
 
     def _field(self, type_: GraphQLObjectType, details: Group) -> str:
-        name, told = _name(details), self._types[type_.name]
+        name, told = name_of(details), self._types[type_.name]
         if name == "__typename":
             return row_source.text(type_.name)
         made = told.fields.named(name)
@@ -91,7 +91,3 @@ class _Source:
         if made.as_text is None:
             raise Unknown
         return self._source.field(made, told.subject)
-
-
-def _name(details: Group) -> str:
-    return details[0].node.name.value

@@ -78,21 +78,21 @@ class Socket:
         "_authorization",
         "_context",
         "_end",
-        "_is_open",
         "_operations",
-        "_push",
         "_receive",
         "_send",
         "_user",
+        "is_open",
+        "push",
     )
 
     def __init__(self, app: App, receive: Receive, send: Send) -> None:
         self._app = app
         self._receive = receive
         self._send = send
-        self._is_open = True  # nobody has begun to close it
+        self.is_open = True  # nobody has begun to close it
         self._authorization: str | None = None  # of the upgrade
-        self._push: Callable[[bytes], bool] | None = None  # where uvicorn's socket is one of ours
+        self.push: Callable[[bytes], bool] | None = None  # where uvicorn's socket is one of ours
         self._context: Context | None = None  # since connection_init
         self._user: User | None = None  # who is counted
         self._operations: dict[str, Operation] = {}
@@ -101,7 +101,7 @@ class Socket:
     async def accept(self, scope: Scope) -> None:
         """Answer the upgrade, and take from it what will be needed."""
         self._authorization = Headers(scope=scope).get("authorization")
-        self._push = scope.get("extensions", {}).get(PUSH, {}).get(PUSH)
+        self.push = scope.get("extensions", {}).get(PUSH, {}).get(PUSH)
         is_spoken = GRAPHQL_TRANSPORT_WS_PROTOCOL in scope["subprotocols"]
         protocol = GRAPHQL_TRANSPORT_WS_PROTOCOL if is_spoken else None
         await self._receive()  # that somebody is there
@@ -123,7 +123,7 @@ class Socket:
             "Connection initialisation timeout",
         )
         try:
-            while self._is_open:
+            while self.is_open:
                 await self._take(await self._receive())
         except Closed:
             pass
@@ -131,28 +131,21 @@ class Socket:
             await self._leave()
 
     async def close(self, code: int, reason: str) -> None:
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             with suppress(OSError):  # it is gone already
                 await self._send({"type": "websocket.close", "code": code, "reason": _cut(reason)})
 
     def close_if_refused(self) -> None:
         assert self._context
-        if self._is_open and self._context.expires_at is None:
+        if self.is_open and self._context.expires_at is None:
             self._close_soon(CloseCode.FORBIDDEN, "UNAUTHENTICATED: the token was revoked")
 
     # What its operations ask of it.
 
-    @property
-    def pushes(self) -> bool:
-        return self._push is not None
-
-    def push(self, message: bytes) -> bool:
-        return self._is_open and self._push is not None and self._push(message)
-
     async def send(self, message: bytes) -> None:
         """Raises Closed."""
-        if not self._is_open:
+        if not self.is_open:
             raise Closed
         try:
             await self._send({"type": "websocket.send", "text": message.decode()})
@@ -175,7 +168,7 @@ class Socket:
 
     async def _take(self, received: Mapping[str, Any]) -> None:
         if received["type"] == "websocket.disconnect":
-            self._is_open = False
+            self.is_open = False
             return
         text = received.get("text")
         if text is None:
@@ -266,7 +259,7 @@ class Socket:
 
     async def _leave(self) -> None:
         """End all that it runs, and wait for that."""
-        self._is_open = False
+        self.is_open = False
         if self._end is not None:
             self._end.cancel()
         if self._user is not None:

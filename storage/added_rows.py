@@ -71,9 +71,11 @@ def shared(new: NewNotification) -> list[Any] | None:
 
 def received(shared: Any, own: Any) -> NotificationRow | None:
     """The row of what was sent; None where that is of another form."""
-    if not isinstance(shared, list) or not isinstance(own, list) or shared[-1:] != [FORM]:
+    try:
+        texts = (*own, *shared)
+    except TypeError:
         return None
-    return row((*own, *shared[:-1])) if len(own) + len(shared) == len(_COLUMNS) + 1 else None
+    return row(texts[:-1]) if texts[-1:] == (FORM,) and len(texts) == len(_COLUMNS) + 1 else None
 
 
 def with_values(added: NotificationRow) -> NotificationRow:

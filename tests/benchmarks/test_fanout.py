@@ -21,6 +21,8 @@ def test_every_server_brings_every_event_to_every_socket() -> None:
         [cell.strip() for cell in line.strip("|").split("|")] for line in run.stdout.splitlines() if "| 20 |" in line
     ]
     assert [(shape, server) for shape, _, _, server, *_ in rows] == [
-        (shape, server) for shape in ("shared feed", "own inboxes") for server in ("Tocsin", "stock", "floor")
+        (shape, server)
+        for shape in ("shared feed", "own inboxes")
+        for server in ("Tocsin", "stock", "floor", "floor, at Tocsin's rate")
     ]
     assert {row[LOST] for row in rows} == {"0"}

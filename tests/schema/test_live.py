@@ -85,7 +85,7 @@ def test_an_event_is_encoded_once_for_each_selection() -> None:
 
     encoded = [encoder.encoded(event) for event in (first, first, second, second)]
 
-    assert encoded == [b'{"data":{"number":1}}'] * 2 + [b'{"data":{"number":2}}'] * 2
+    assert encoded == [b'{"number":1}'] * 2 + [b'{"number":2}'] * 2
     assert made == [first, second]
 
 

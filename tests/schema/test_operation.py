@@ -27,13 +27,14 @@ class Recorded:
     """A socket that keeps what it is given. `room` is how many messages more it takes."""
 
     def __init__(self, *, pushes: bool = False, room: int = 100) -> None:
-        self.pushes = pushes
+        self.is_open = True
+        self.push = self._push if pushes else None
         self.room = room
         self.said: list[Any] = []
         self.has_said = asyncio.Event()
         self.is_ended = asyncio.Event()
 
-    def push(self, message: bytes) -> bool:
+    def _push(self, message: bytes) -> bool:
         self.said.append(orjson.loads(message))
         return True
 
@@ -188,7 +189,7 @@ async def test_it_ends_quietly_where_the_socket_takes_no_more() -> None:
 
 async def test_once_it_is_stopped_nothing_is_said_and_its_stream_is_closed() -> None:
     answers = Endless()
-    line, operation = await _run(answers)
+    line, operation = await _run(answers, Recorded(pushes=True))
     async with asyncio.timeout(DEADLINE_S):
         await line.has_said.wait()
 
@@ -219,3 +220,13 @@ async def test_what_is_pushed_has_the_form_of_a_result() -> None:
     assert Operation(line, 'a "name"').push(b'{"data":{"hello":1}}')
 
     assert line.said == [{"id": 'a "name"', "type": "next", "payload": {"data": {"hello": 1}}}]
+
+
+async def test_nothing_is_pushed_over_a_socket_that_is_being_closed() -> None:
+    line = Recorded(pushes=True)
+    operation = Operation(line, "1")
+    line.is_open = False
+
+    assert not operation.push(b"{}")
+
+    assert line.said == []
