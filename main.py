@@ -33,7 +33,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -51,14 +51,13 @@ from resolvers.access import Caller, Role
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, Unauthenticated
 from resolvers.settings import ResolverSettings
-from schema import graphiql, websocket
-from schema.bounded_http import BoundedHTTP
-from schema.bounded_socket import BoundedSocket
+from schema import graphiql, serving
 from schema.context import Context
 from schema.http import GraphQLApp, Via
 from schema.settings import SchemaSettings
 from schema.sockets import Sockets
-from storage import feeds, migrations, queue, rotation
+from storage import generations, migrations, queue, rotation
+from storage.engine import Database
 from storage.errors import DatabaseNewer, StorageError, WrongKey
 from storage.rotation import Resealed
 from storage.settings import StorageSettings
@@ -154,7 +153,7 @@ class Parts:
             if self.database.is_sqlite and self.worker in background:
                 # SQLite has one worker at a time: what is leased was the former process's, which was killed.
                 await self.database.write(queue.release_all)
-            await self.database.write(feeds.go_on)
+            await self.database.write(generations.go_on)
             if self.revocations in background:
                 await self._read_revocations()  # before the first request
             await self.hub.open()
@@ -224,6 +223,9 @@ def application(settings: Settings) -> ASGIApp:
         ping_interval=settings.socket_timeout,
     )
 
+    async def start(_request: Request) -> Response:
+        return RedirectResponse("/graphql")  # GraphiQL, for who opens the bare address in a browser
+
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok")
 
@@ -243,6 +245,7 @@ def application(settings: Settings) -> ASGIApp:
         *graphiql.routes,
         Route("/graphql", graphql),
         WebSocketRoute("/graphql", graphql),
+        Route("/", start),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
     ]
@@ -351,6 +354,15 @@ def rotate_keys(
 
 
 @cli.command()
+def renew_cursors() -> None:
+    """End the cursors of all streams, so that clients read anew: to be run after a backup was restored."""
+    settings = _settings()
+    _migrate(settings)
+    _renew_cursors(settings)
+    typer.echo("The cursors of all streams have ended.")
+
+
+@cli.command()
 def token(
     domain: Annotated[str, typer.Option(help="The domain that the token is for.", callback=_valid_id)],
     user: Annotated[str, typer.Option(help="The user, or the name of the service.", callback=_valid_id)],
@@ -421,16 +433,22 @@ def _data_folder(settings: Settings) -> None:
         _stop(f"{error} Restore it from a backup: what was encrypted with it cannot be read without it.")
 
 
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Database]:
+    database = settings.database()
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 def _migrate(settings: Settings) -> str:
     _data_folder(settings)
 
     async def upgrade() -> str:
-        database = settings.database()
-        await database.open()
-        try:
+        async with _opened(settings) as database:
             return await migrations.upgrade(database)
-        finally:
-            await database.close()
 
     try:
         return asyncio.run(upgrade())
@@ -442,19 +460,26 @@ def _migrate(settings: Settings) -> str:
 
 def _rotate(settings: Settings, grace: float) -> Resealed:
     async def reseal() -> Resealed:
-        database = settings.database()
-        await database.open()
-        try:
+        async with _opened(settings) as database:
             if not settings.given_keys:
                 return await rotation.rotate(database, settings.key_file, grace=grace)
             return await rotation.reseal(database, settings.vault())
-        finally:
-            await database.close()
 
     try:
         return asyncio.run(reseal())
     except StorageError as error:
         _stop(f"{error} Run this again: it goes on.")
+
+
+def _renew_cursors(settings: Settings) -> None:
+    async def renew() -> None:
+        async with _opened(settings) as database:
+            await database.write(generations.renew)
+
+    try:
+        asyncio.run(renew())
+    except StorageError as error:
+        _stop(f"{error} Run this again.")
 
 
 def _token(settings: Settings, domain: str, user: str, role: Role, ttl: timedelta) -> str:
@@ -511,22 +536,9 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _server(settings: Settings) -> uvicorn.Server:
-    config = uvicorn.Config(
-        application(settings),
-        interface="asgi3",
-        proxy_headers=False,  # /graphql does not ask who stands behind a proxy, and others see to it themselves
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        http=BoundedHTTP,
-        ws=BoundedSocket,
-        ws_ping_interval=settings.socket_timeout,
-        ws_ping_timeout=settings.socket_timeout,
-        ws_max_size=websocket.MAX_MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # costs memory and time per socket; messages are small
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    return serving.server(
+        application(settings), socket_timeout=settings.socket_timeout, shutdown_timeout=SHUTDOWN_SECONDS
     )
-    return uvicorn.Server(config)
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:

@@ -287,7 +287,7 @@ class NotificationQuery:
     ) -> NotificationConnection:
         server, caller = info.context.server, info.context.caller
         wanted, selected = filter or UNFILTERED, selection.of_connection(info, NOTIFICATION)
-        marked_by = inboxes.marked_by(server, caller, mark_read)
+        marked_by = () if selected.is_empty else inboxes.marked_by(server, caller, mark_read)
         listing = await notifications.page(
             server,
             caller,

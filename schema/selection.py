@@ -146,9 +146,16 @@ def _selections(info: Info) -> list[Selection] | None:
 
 
 def _flat(selections: Iterable[Selection], type_name: str | None = None) -> Iterator[SelectedField]:
-    """The fields, those of fragments among them, whatever their directives say; none that another type has."""
+    """The fields, those of fragments among them; none that @skip or @include leaves out, or that another type has."""
     for each in selections:
+        if _is_left_out(each):
+            continue
         if isinstance(each, SelectedField):
             yield each
         elif type_name is None or each.type_condition in (None, Node.__name__, type_name):
             yield from _flat(each.selections, type_name)
+
+
+def _is_left_out(selection: Selection) -> bool:
+    skip, include = selection.directives.get("skip"), selection.directives.get("include")
+    return bool(skip and skip["if"]) or bool(include and not include["if"])

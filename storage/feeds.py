@@ -11,13 +11,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import orjson
-from sqlalchemy import String, bindparam, text, tuple_
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import bindparam, text, tuple_
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import ids, inboxes, notifications
+from storage.columns import Text
+from storage.dialects import Several
 from storage.inboxes import Owner
 from storage.models import InboxKind, Notification
 from storage.scope import Scope
@@ -46,6 +46,13 @@ _GO_ON = """
         written_by = pg_current_xact_id()::text::bigint % 4294967296
     WHERE written_by IS DISTINCT FROM xmin::text::bigint
 """
+_RENEW = {
+    "postgresql": """
+        UPDATE feed_epoch
+        SET generation = :generation, written_by = pg_current_xact_id()::text::bigint % 4294967296
+    """,
+    "sqlite": "UPDATE feed_epoch SET generation = :generation",
+}
 
 
 class Position(NamedTuple):
@@ -71,13 +78,21 @@ NUMBER = {
 }
 
 
-async def go_on(session: AsyncSession) -> None:
-    """Before anything is written: where the database was restored from a dump, number on from what it brought.
+async def go_on(session: AsyncSession) -> bool:
+    """Before anything is written: whether the database was restored from a dump. It numbers on from what that brought.
 
     Cursors that were given before are of another generation then: what they had come past may be lost.
     """
-    if _dialect(session) == "postgresql":
-        await session.exec(text(_GO_ON), params={"generation": ids.new_generation()})  # type: ignore[call-overload]
+    if _dialect(session) != "postgresql":
+        return False
+    changed = await session.exec(text(_GO_ON), params={"generation": ids.new_generation()})  # type: ignore[call-overload]
+    return bool(changed.rowcount)
+
+
+async def renew(session: AsyncSession) -> None:
+    """Let the cursors of all domains' feeds be of another generation."""
+    statement = text(_RENEW[_dialect(session)])
+    await session.exec(statement, params={"generation": ids.new_generation()})  # type: ignore[call-overload]
 
 
 async def standing(session: AsyncSession) -> Standing:
@@ -117,10 +132,10 @@ async def heads(session: AsyncSession, owners: Collection[Owner]) -> dict[Owner,
 
 def _each(session: AsyncSession, texts: Collection[str]) -> Any:
     """A row for each of these texts, in a statement that is the same for any number of them."""
+    given = bindparam(None, list(texts), Several(Text()), unique=True)
     if _dialect(session) == "postgresql":
-        return func.unnest(bindparam(None, list(texts), postgresql.ARRAY(String), unique=True)).column_valued("each")
-    spelled = bindparam(None, orjson.dumps(list(texts)).decode(), String, unique=True)
-    return func.json_each(spelled).table_valued("value").c.value
+        return func.unnest(given).column_valued("each")
+    return func.json_each(given).table_valued("value").c.value
 
 
 def _dialect(session: AsyncSession) -> str:

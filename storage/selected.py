@@ -68,6 +68,11 @@ class Selected:
         """The columns of one table's rows that meet the conditions."""
         return sqlalchemy.select(*self.columns(known, order=order)).select_from(table).where(*conditions)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the rows is asked, but perhaps how many there are, and their places."""
+        return self.names == frozenset()
+
     def and_besides(self, names: tuple[str, ...]) -> Selected:
         """The same, with these columns behind the selected ones, so that those keep their positions."""
         return _with_besides(self, names) if names else self

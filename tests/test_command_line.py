@@ -54,7 +54,7 @@ def status(url: str) -> tuple[int, str]:
 def test_without_a_command_it_names_them_all() -> None:
     said = CliRunner().invoke(main.cli, []).output
 
-    assert COMMANDS == ["export-schema", "migrate", "rotate-keys", "serve", "token", "worker"]
+    assert COMMANDS == ["export-schema", "migrate", "renew-cursors", "rotate-keys", "serve", "token", "worker"]
     assert all(re.search(rf"^│ {command} +\S", said, re.MULTILINE) for command in COMMANDS)
 
 

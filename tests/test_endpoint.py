@@ -59,7 +59,7 @@ async def test_without_allowed_origins_no_page_of_another_host_is_answered(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/graphql", 400), ("/graphql/", 307), ("/graphql/x", 404), ("/graphqlx", 404), ("/", 404)]
+    ("path", "status"), [("/graphql", 400), ("/graphql/", 307), ("/graphql/x", 404), ("/graphqlx", 404), ("/", 307)]
 )
 async def test_only_the_address_itself_is_the_endpoint(tmp_path: Path, path: str, status: int) -> None:
     async with _client(tmp_path) as client:

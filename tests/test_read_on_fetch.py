@@ -14,6 +14,9 @@ from tests.server import ServerProcess
 LIST = "{ inbox { unreadCount } notifications { nodes { isRead readAt } inbox { unreadCount } } }"
 QUIET_LIST = "{ notifications(markRead: false) { nodes { isRead } } }"
 LOUD_LIST = "{ notifications(markRead: true) { nodes { isRead } } }"
+COUNT = "{ notifications(filter: {isRead: false}) { totalCount } }"
+PLACES = "{ notifications { edges { cursor } pageInfo { endCursor } } }"
+CLOSED_PANEL = "query ($isOpen: Boolean!) { notifications { totalCount nodes @include(if: $isOpen) { topic } } }"
 USERS_LIST = '{ notifications(filter: {userId: "user"}, markRead: true) { nodes { isRead } } }'
 ONE = "query ($id: ID!) { notification(notificationId: $id) { isRead readAt } }"
 WITHIN = timedelta(seconds=1)
@@ -95,6 +98,9 @@ WITHOUT_EFFECT: dict[str, Callable[[Mailbox], Awaitable[Any]]] = {
     "a POST that declines": lambda mailbox: mailbox.user.ask(QUIET_LIST),
     "an administrator": lambda mailbox: mailbox.admin.ask(USERS_LIST),
     "the counts alone": lambda mailbox: mailbox.user.ask(INBOX),
+    "how many there are": lambda mailbox: mailbox.user.ask(COUNT),
+    "where they are": lambda mailbox: mailbox.user.ask(PLACES),
+    "rows that are left out": lambda mailbox: mailbox.user.ask(CLOSED_PANEL, isOpen=False),
 }
 
 

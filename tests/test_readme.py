@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +58,22 @@ def test_every_built_in_plugin_is_listed() -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:schema|resolvers|dispatch|storage)/\w+\.py)", README))))
 def test_every_file_on_the_way_of_a_notification_is_there(path: str) -> None:
     assert (Path(__file__).parent.parent / path).exists()
+
+
+def test_the_call_from_a_shell_is_answered(serve: Callable[..., ServerProcess]) -> None:
+    server = serve()
+    [call] = re.findall(r"```sh\n(curl .*?)```", README, re.DOTALL)
+
+    done = subprocess.run(
+        call.replace("127.0.0.1:8000", server.url),
+        shell=True,
+        env=os.environ | {"TOKEN": server.token("admin", Role.DOMAIN_ADMIN)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert json.loads(done.stdout) == {"data": {"createNotification": {"recipientCount": 1}}}, done.stderr
 
 
 def test_the_example_runs_as_it_is_written(serve: Callable[..., ServerProcess], tmp_path: Path) -> None:

@@ -58,10 +58,16 @@ def of(rows: Rows, stage: Group) -> Rows:
         rows,
         statement=select().select_from(table),
         fields=produced(by_name | others),
-        order=[Ordering(value.rank) for value in by_name.values()],
+        order=_order([*by_name.values()]),
         keys=[*keys],
         gatherings=[*rows.gatherings, *_gatherings(rows, stage, operands)],
     )
+
+
+def _order(keys: Sequence[Value]) -> list[Ordering]:
+    """By the keys' ranks, and by whole values where these are alike: no two groups have one place, so pages fit."""
+    wholes = [key.expression for key in keys if key.kind is Kind.JSON]
+    return [*(Ordering(key.rank) for key in keys), *(Ordering(whole) for whole in wholes)]
 
 
 def _members(rows: Rows, by: Sequence[Expression], operands: Sequence[_Operand]) -> FromClause:

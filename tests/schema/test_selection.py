@@ -180,14 +180,21 @@ OF_NOTIFICATIONS: Mapping[str, tuple[list[str], set[str]]] = {
     "nodes { createdAt }": (["notification.created_at"], {"notification"}),
     "nodes { topic }": (["content.topic"], {"notification", "content"}),
     "edges { node { ... on Notification { message } } }": (["content.message"], {"notification", "content"}),
-    "edges { cursor }": (["notification.created_at"], {"notification"}),
-    "pageInfo { endCursor }": (["notification.created_at"], {"notification"}),
-    "pageInfo { hasNextPage }": ([], {"notification"}),
     "nodes { deliveries { totalCount } }": ([], {"notification"}),
     "nodes { cursor }": (
         ["inbox.generation", "notification.inbox_id", "notification.seq"],
         {"notification", "inbox"},
     ),
+}
+
+OF_THEIR_PLACES: Mapping[str, set[str]] = {  # none of them is shown, so none becomes read
+    "edges { cursor }": CURSOR_OF["Notification"],
+    "pageInfo { endCursor }": CURSOR_OF["Notification"],
+    "pageInfo { hasNextPage }": set(),
+    "totalCount": set(),
+    "nodes @include(if: false) { topic }": set(),
+    "... @skip(if: true) { nodes { topic } }": set(),
+    "edges { node @skip(if: true) { topic } }": set(),
 }
 
 OF_DELIVERIES = {
@@ -202,6 +209,17 @@ async def test_a_list_reads_the_columns_that_are_selected(filled: Server, asked:
         asked.clear()
         await ask(filled, ALICE, f"{{ notifications {{ {selected} }} }}")
         assert (_columns(asked[0]), _tables(asked[0])) == (sorted(MARKED_BY + columns), tables), selected
+
+
+async def test_a_list_that_shows_no_notification_reads_nothing_of_what_would_be_marked(
+    filled: Server, asked: list[str]
+) -> None:
+    asks = {f"{{ notifications {{ {selected} }} }}": each for selected, each in OF_THEIR_PLACES.items()}
+    for (text, columns), answer in product(asks.items(), (paths.ordinary, paths.planned)):
+        assert paths.keep(text)
+        asked.clear()
+        assert await answer(Context(filled, ALICE, Via.POST), text, {})
+        assert _read(asked[0]) == columns, (text, answer)
 
 
 async def test_a_list_of_deliveries_reads_the_columns_that_are_selected(filled: Server, asked: list[str]) -> None:

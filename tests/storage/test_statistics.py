@@ -147,6 +147,21 @@ async def test_a_page_says_how_many_results_there_are(database: Database) -> Non
     assert (await read(database, scope, distinct="topic")).total_count is None
 
 
+async def test_pages_of_what_is_ordered_alike_share_nothing_and_leave_nothing_out(database: Database) -> None:
+    """One rank has every object, every list, and what long texts begin with."""
+    found: list[Any] = [*({"n": number} for number in range(20)), *([[number]] for number in range(20))]
+    found += ["x" * 300 + str(number) for number in range(20)]
+    scope = await said(database, *({"found": each} for each in found))
+
+    ways: list[dict[str, Any]] = [{"distinct": "message.found"}, {"stages": [keyed(Key("message.found", "found"))]}]
+    for asked_for in ways:
+        whole = (await read(database, scope, **asked_for)).results
+        assert len(whole) == 60
+        for limit in (1, 7):
+            pages = [await read(database, scope, limit=limit, offset=at, **asked_for) for at in range(0, 60, limit)]
+            assert [each for page in pages for each in page.results] == whole
+
+
 async def test_a_schedule_is_shown_as_the_api_spells_it(database: Database) -> None:
     stored = Schedule((DayOfWeek.MON, DayOfWeek.TUE), "22:00", "06:30", "Asia/Seoul").to_json()
     protocol = rows.protocol()
