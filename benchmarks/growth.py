@@ -49,7 +49,14 @@ BEHIND = 50  # changes that whoever resumes has missed
 CLAIMED = 10  # deliveries of one claim
 LEASE = 60.0  # seconds
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
-MESSAGE = {"title": "A certificate ends soon", "description": "The one of web-1 is good for three more days."}
+# Of what is created, a quarter has the frequent word, as in the history.
+TITLES = (
+    f"The {shape.COMMON} of web-1 is nearly full",
+    "A certificate ends soon",
+    "Build 7 went out",
+    "Invoice 3 is due",
+)
+DESCRIPTION = "Whoever is on call looks at it in the morning."
 
 
 def caller(user_id: str, role: Role = Role.USER) -> Caller:
@@ -69,6 +76,7 @@ class Place:
     behind: dict[str, str]  # by user: the cursor from which BEHIND changes were missed
     contents: Contents
     turns: itertools.count[int] = field(default_factory=itertools.count)
+    titles: Iterator[str] = field(default_factory=partial(itertools.cycle, TITLES))
     claimed: list[Sequence[Claimed]] = field(default_factory=list)
 
     def somewhere(self, numbers: int) -> int:
@@ -141,7 +149,8 @@ async def _count_unread(place: Place, caller: Caller) -> None:
 
 
 async def _create(place: Place, resource_type: str, resource_id: str, *, recipients: int) -> None:
-    creation = Creation(resource_type, resource_id, "monitoring.certificate", MESSAGE, NotificationType.WARNING)
+    message = {"title": next(place.titles), "description": DESCRIPTION}
+    creation = Creation(resource_type, resource_id, "monitoring.alert", message, NotificationType.WARNING)
     said = await notifications.create(place.server, BACKEND, creation)
     assert said.recipient_count == recipients
 

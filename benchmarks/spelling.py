@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from storage import feeds
+from storage.engine import CACHE_KIB
 
 
 class Spelling(Protocol):
@@ -30,7 +31,7 @@ class Spelling(Protocol):
 class _Sqlite(Spelling):
     feed_number = feeds.NUMBER["sqlite"]
     beforehand = ("PRAGMA cache_size = -1000000",)  # kB: of the one connection that writes
-    afterwards = ("PRAGMA cache_size = -2000",)
+    afterwards = (f"PRAGMA cache_size = -{CACHE_KIB}",)
 
     def numbers(self, given: range) -> str:
         following = f"SELECT n + 1 FROM each WHERE n < {given.stop - 1}"

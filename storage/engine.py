@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import PoolResetState
+from sqlalchemy.pool import PoolResetState, QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import drivers, reading, time_limits
@@ -24,6 +24,7 @@ from storage.errors import DatabaseUnavailable, TooCostly
 from storage.kept import Kind, Statement, Statements
 from storage.pipelines import document_functions
 from storage.queries import json_keys, texts
+from storage.queries.search_samples import Examples
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
@@ -33,11 +34,12 @@ READERS = 4  # SQLite connections that read beside the writer; each is a thread
 WRITE_ATTEMPTS = 5  # of one transaction that lost a deadlock, a serialisation or a draw of ids
 CHECKPOINT_PAGES = 4_000  # of SQLite's log, 16 MB: pages that are written again and again go to the database once
 BUSY_TIMEOUT_MS = 10_000  # another process (a migration, a backup) may hold SQLite's only write lock
-# For reads inline, which go round the inboxes of many users. To map the file would be as fast, but an error in reading
-# what is mapped ends the process.
-CACHE_KIB = 32_000
+# Of the connection to SQLite that writes, and over which most reads go round the inboxes of many users. To map the file
+# takes longer, and an error in reading what is mapped ends the process.
+CACHE_KIB = 64_000
 POSTGRES_CONNECTIONS = 10
 OPEN = "open"  # of a connection to SQLite: it was told to begin, and not yet to end
+EXAMPLES = "examples"  # of a session: those of its database
 # What PostgreSQL does where it expects many rows: it makes ready for all that an inbox, or what has a text, may have,
 # or it reads through a table. Where few rows are read, one by one, it is kept from that.
 FOR_MANY_ROWS = tuple(f"enable_{how}" for how in ("hashjoin", "material", "memoize", "mergejoin", "seqscan"))
@@ -75,18 +77,23 @@ class Database:
             raise ValueError("must be a sqlite:/// or a postgresql:// address")
         self.url = given.set(drivername=DRIVERS[given.get_backend_name()])
         self.is_sqlite = given.get_backend_name() == "sqlite"
+        self.examples = Examples()
         self._writes: set[asyncio.Future[Any]] = set()
 
     async def open(self) -> None:
         if self.is_sqlite:
-            self._writer = _sqlite_engine(self.url, connections=1, begin="BEGIN IMMEDIATE")
+            self._writer = _sqlite_engine(
+                self.url, connections=1, begin="BEGIN IMMEDIATE", cached_statements=reading.CACHED_STATEMENTS
+            )
             self._reader = _sqlite_engine(self.url, connections=READERS, begin="BEGIN", query_only=True)
         else:
             self._writer = _postgres_engine(self.url)
             self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
         self._kept = Statements(self._reader.dialect)
-        self._inline = reading.Inline(self._connect_inline)
+        self._inline = reading.Inline(self._connect_inline, self._is_writer_idle)
         self._connections = reading.Connections(self._connect_beside)
+        if self.is_sqlite:
+            self._lend_writer()
 
     async def close(self) -> None:
         if self._writes:
@@ -105,7 +112,7 @@ class Database:
         """
         try:
             async with (
-                AsyncSession(self._reader, expire_on_commit=False) as session,
+                self._session(self._reader) as session,
                 time_limits.limited(session, at_most),
             ):
                 yield session
@@ -152,13 +159,30 @@ class Database:
     async def _write(self, work: Work[T]) -> T:
         for attempt in range(1, WRITE_ATTEMPTS + 1):
             try:
-                async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                async with self._session(self._writer) as session, session.begin():
                     return await work(session)
             except (DBAPIError, OSError) as error:
                 if attempt == WRITE_ATTEMPTS or not _may_run_again(error):
                     raise _translated(error) from error
                 await asyncio.sleep(random.uniform(0, 0.02) * 2**attempt)
         raise AssertionError("unreachable")
+
+    def _session(self, engine: AsyncEngine) -> AsyncSession:
+        return AsyncSession(engine, expire_on_commit=False, info={EXAMPLES: self.examples})
+
+    def _is_writer_idle(self) -> bool:
+        return isinstance(self._writer.pool, QueuePool) and self._writer.pool.checkedin() > 0
+
+    def _lend_writer(self) -> None:
+        """Its connection, for as long as it is open, to the reads that may go over it."""
+
+        @event.listens_for(self._writer.sync_engine, "connect")
+        def lend(connection: Any, record: Any) -> None:
+            self._inline.lend(connection.driver_connection._conn)  # whose thread has nothing to do while it is idle
+
+        @event.listens_for(self._writer.sync_engine, "close")
+        def take_back(connection: Any, record: Any) -> None:
+            self._inline.lend(None)
 
     def _connect_inline(self) -> sqlite3.Connection:
         # It has none of SQLITE_FUNCTIONS: whatever calls one is no matter of an index.
@@ -168,14 +192,14 @@ class Database:
         connection.isolation_level = None  # each statement is a transaction of its own
         connection.execute("PRAGMA busy_timeout = 0")  # the whole process would wait
         connection.execute("PRAGMA query_only = ON")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
     async def _connect_beside(self) -> asyncpg.Connection:
         arguments, options = self._reader.dialect.create_connect_args(self.url)
         connection = await asyncpg.connect(*arguments, **options)
         try:
-            await connection.execute("; ".join(f"SET {name} = off" for name in FOR_MANY_ROWS))
+            # It compiles a statement for as many rows as there are in a large table, however few are asked for.
+            await connection.execute("; ".join(f"SET {name} = off" for name in (*FOR_MANY_ROWS, "jit")))
             await connection.set_type_codec("json", encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
         except BaseException:
             connection.terminate()
@@ -235,12 +259,12 @@ async def _connected(path: str, **options: Any) -> aiosqlite.Connection:
         raise
 
 
-def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool = False) -> AsyncEngine:
+def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool = False, **options: Any) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=connections,
         max_overflow=0,
-        connect_args={"async_creator_fn": _connected},
+        connect_args={"async_creator_fn": _connected, **options},
         pool_reset_on_return=None,  # `end` below does, where there is something to roll back
         hide_parameters=True,  # errors are logged, and parameters may be secrets
         json_serializer=_dumps,
@@ -262,6 +286,7 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool =
             cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
             cursor.execute("PRAGMA synchronous = FULL")  # what was acknowledged is on disk
             cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

