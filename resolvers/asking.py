@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,11 +25,12 @@ from storage.queries import operators
 from storage.queries.fields import Fields
 from storage.queries.operators import PATTERNS, Filter, Question, Unaskable
 from storage.queries.sorting import Sort
-from storage.records import Narrowed, Records
-from storage.selected import Row, Selected
+from storage.records import Narrowed
+from storage.selected import Selected
 
 Each = TypeVar("Each")
 Wanted = TypeVar("Wanted", bound=Narrowed)
+Taken = TypeVar("Taken", bound=Narrowed, contravariant=True)
 
 QUERY_AT_MOST = timedelta(seconds=5)  # for one statement, on PostgreSQL
 SPELLINGS = {"key": ("key", "k"), "value": ("value", "v"), "operator": ("operator", "o")}
@@ -75,70 +76,58 @@ class Asking:
 NOTHING = Asking()
 
 
-async def listing_of(
-    server: Server,
-    asking: Asking,
-    window: Window,
-    records: Records[Wanted],
-    wanted: Wanted,
-    *,
-    selected: Selected,
-    kept: Callable[[Wanted, Order, Bounds], Awaitable[Page[Row]]] | None = None,
-) -> Listing[Row]:
-    """The page of these records that is asked for, as `listing` has it."""
-    return await listing(
-        server,
-        asking,
-        window,
-        records.fields,
-        wanted,
-        order=records.order,
-        page=lambda session, asked, order, bounds: records.page(session, asked, bounds, order=order, selected=selected),
-        count=records.count,
-        kept=kept,
-    )
+class Listed(Protocol[Taken, Each]):
+    """What a list is of: `storage.records.Records`, or what is listed like them."""
+
+    @property
+    def fields(self) -> Fields: ...
+
+    def order(self, sort: Sequence[Sort]) -> Order:
+        """Raises Unaskable."""
+
+    def page(
+        self, session: AsyncSession, wanted: Taken, bounds: Bounds, *, order: Order, selected: Selected
+    ) -> Awaitable[Page[Each]]: ...
+
+    def count(self, session: AsyncSession, wanted: Taken) -> Awaitable[int]: ...
 
 
 async def listing(
     server: Server,
     asking: Asking,
     window: Window,
-    fields: Fields,
+    records: Listed[Wanted, Each],
     wanted: Wanted,
     *,
-    order: Callable[[Sequence[Sort]], Order],
-    page: Callable[[AsyncSession, Wanted, Order, Bounds], Awaitable[Page[Each]]],
-    count: Callable[[AsyncSession, Wanted], Awaitable[int]],
+    selected: Selected,
     kept: Callable[[Wanted, Order, Bounds], Awaitable[Page[Each]]] | None = None,
-    keeps: Callable[[Asking], bool] = lambda asking: asking.is_plain,
 ) -> Listing[Each]:
     """The page that is asked for, or none of its rows where only their count is. Raises InvalidArgument.
 
-    `page` and `count` get what is `wanted` with the question in it. So does `kept`, if that is given, and reads what
-    it `keeps`.
+    `records` get what is `wanted` with the question in it. So does `kept`, which reads the page where it is given.
     """
     question = asking.question
-    is_kept = kept is not None and keeps(asking) and not asking.count_only
     if not question.is_empty:
         question = replace(question, now=server.clock())
-    if not is_kept:
+    if kept is None or asking.count_only:
         with Explained(question, asking.spelled):
-            operators.conditions(fields, question)
-    ordered = _order(asking, order)
+            operators.conditions(records.fields, question)
+    ordered = _order(asking, records.order)
     bounds = _bounds(asking, window, ordered)
     asked = wanted if question.is_empty else replace(wanted, question=question)  # type: ignore[type-var]
 
     async def counted() -> int:
         async with reading(server, asking) as session:
-            return await count(session, asked)
+            return await records.count(session, asked)
 
     if asking.count_only:
         return Listing(Page([], has_next=False, has_previous=False), ordered, counted)
-    if kept is not None and is_kept:
+    if kept is not None:
         with Explained(question, asking.spelled, place=asking.place):
             return Listing(await kept(asked, ordered, bounds), ordered, counted)
     async with reading(server, asking) as session:
-        return Listing(await page(session, asked, ordered, bounds), ordered, counted)
+        page = await records.page(session, asked, bounds, order=ordered, selected=selected)
+        return Listing(page, ordered, counted)
 
 
 def filters(given: Sequence[Given], place: str) -> tuple[list[Filter], dict[str, str]]:

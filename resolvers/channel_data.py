@@ -41,6 +41,16 @@ class ChannelData:
     destination: str | None = None  # what its deliveries are limited together with; None: each other
     part_count: int = 1  # deliveries that one notification makes
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What of it is in a channel's row."""
+        return {
+            "data": self.data,
+            "secret_data": self.secret_data,
+            "destination": self.destination,
+            "part_count": self.part_count,
+        }
+
 
 async def schema(
     server: Server, protocol_type: ProtocolType, *, plugin_id: str | None, options: Any

@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from dispatch.schedules import Schedule
 from resolvers import access, channel_data, channel_rules, checks, transaction
 from resolvers.access import Caller, Role
-from resolvers.asking import NOTHING, Asking, listing_of
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from resolvers.paging import Listing, Window
@@ -91,11 +91,8 @@ async def create(
             protocol_id=protocol_id,
             project_id=owner if kind is Kind.PROJECT else None,
             user_id=owner if kind is Kind.USER else None,
-            data=address.data,
-            secret_data=address.secret_data,
-            destination=address.destination,
-            part_count=address.part_count,
             created_at=now,
+            **address.columns,
             **values,
         )
         await channels.create(session, channel)
@@ -118,14 +115,13 @@ async def update(
 ) -> Channel:
     """Change what is given. Where data is secret, what is given as the mask stays."""
     access.require(caller, _KINDS[kind].roles)
-    given = {
-        "name": name if name is None else checks.text(name, "name"),
-        "notification_level": notification_level
-        if notification_level is None
-        else channel_rules.level(notification_level),
-        "level_match": level_match,
-        "tags": tags if tags is None else checks.json_object(tags, "tags"),
-    }
+    if name is not None:
+        checks.text(name, "name")
+    if notification_level is not None:
+        channel_rules.level(notification_level)
+    if tags is not None:
+        checks.json_object(tags, "tags")
+    given = {"name": name, "notification_level": notification_level, "level_match": level_match, "tags": tags}
     values = {column: value for column, value in given.items() if value is not None}
     if data is None:
         return await _change(server, caller, kind, channel_id, values)
@@ -196,7 +192,7 @@ async def page(
     access.require(caller, _KINDS[kind].roles)
     records = channels.in_scope(kind, access.scope(caller, domain_id))
     _check_filter(caller, kind, wanted)
-    return await listing_of(server, asking, window, records, wanted, selected=selected)
+    return await listing(server, asking, window, records, wanted, selected=selected)
 
 
 async def _change(server: Server, caller: Caller, kind: Kind, channel_id: str, values: Mapping[str, Any]) -> Channel:
@@ -220,13 +216,7 @@ async def _change_data(
         if channel.secret_data != seen.secret_data:
             # A mask would bring back what somebody else has replaced since.
             raise FailedPrecondition("The channel was changed meanwhile. Try again.", field=_KINDS[kind].id_field)
-        stored = {
-            "data": address.data,
-            "secret_data": address.secret_data,
-            "destination": address.destination,
-            "part_count": address.part_count,
-        }
-        return _set(channel, {**values, **stored, "failing_since": None})
+        return _set(channel, {**values, **address.columns, "failing_since": None})
 
     return await transaction.write(server, caller, work)
 

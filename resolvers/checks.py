@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 
 from resolvers.errors import InvalidArgument
+from storage.columns import INT64
 
 MAX_ID_LENGTH = 128  # of a domain, a user, a project or a resource
 MAX_NAME_LENGTH = 255  # of a topic or a name, as the original had it
 MAX_JSON_BYTES = 262_144  # of a message, tags, options, data or a secret
 MAX_JSON_DEPTH = 32  # deeper documents break readers that recurse
 MAX_IDS = 1_000  # of one bulk call: it is one change of an inbox
-INT64 = range(-(2**63), 2**63)  # beyond, JSON readers disagree about the value
 
 
 def text(value: str, field: str, *, longest: int = MAX_NAME_LENGTH) -> str:
@@ -68,7 +68,7 @@ def _check_json(value: Any, field: str, *, depth: int) -> None:
     elif isinstance(value, bool) or value is None:
         return
     elif isinstance(value, int):
-        if value not in INT64:
+        if value not in INT64:  # beyond, JSON readers disagree about the value
             raise InvalidArgument("Integers must fit into 64 bits.", field=field)
     elif isinstance(value, float):
         if not math.isfinite(value):

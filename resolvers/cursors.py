@@ -85,7 +85,7 @@ def feed_position(cursor: str, *, field: str) -> FeedCursor:
     kind, *parts = _decode(cursor, field)
     if kind != FEED:
         raise InvalidArgument("This is a cursor of another kind, not of a domain's feed.", field=field)
-    if len(parts) != 4 or not all(type(part) is int and part in checks.INT64 for part in parts[1:]):
+    if len(parts) != 4 or not all(type(part) is int and part in columns.INT64 for part in parts[1:]):
         raise _not_ours(field)
     return FeedCursor(*parts)
 
@@ -117,7 +117,7 @@ def _rich(value: Any, key: SortKey, field: str) -> Any:
     """Raises TypeError, ValueError, InvalidArgument for what no row has under this key."""
     kind = key.column.type.python_type
     if kind is int:
-        if type(value) is not int or value not in checks.INT64:
+        if type(value) is not int or value not in columns.INT64:
             raise TypeError("not an integer")
         return value
     if kind is not datetime:

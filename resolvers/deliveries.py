@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from dataclasses import replace
 
 from dispatch.hub import DeliveryWatch, FellBehind, HubClosed
 from resolvers import access, checks
 from resolvers.access import Caller
-from resolvers.asking import NOTHING, Asking, listing_of
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import InvalidArgument, Unavailable
 from resolvers.paging import Listing, Window
 from storage import deliveries
 from storage.deliveries import Filter
 from storage.models import Attempt, DeliveryState
-from storage.paging import Bounds
+from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 
@@ -41,16 +41,18 @@ async def page(
     """The deliveries that the caller may see, newest first."""
     scope = access.scope(caller, domain_id)
     check(wanted)
-    return await listing_of(
+
+    def kept(asked: Filter, _order: Order, bounds: Bounds) -> Awaitable[Page[Row]]:
+        return deliveries.page_kept(server.database, scope, asked, bounds, selected=selected)
+
+    return await listing(
         server,
         asking,
         window,
         deliveries.in_scope(scope),
         wanted,
         selected=selected,
-        kept=lambda asked, _order, bounds: deliveries.page_kept(
-            server.database, scope, asked, bounds, selected=selected
-        ),
+        kept=kept if asking.is_plain else None,
     )
 
 

@@ -15,7 +15,7 @@ from resolvers.context import Server
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired
 from resolvers.events import Batch, Event, EventKind, Stood
-from storage import added_rows, changes, inboxes, lines
+from storage import added_rows, inboxes, lines, notifications
 from storage.inboxes import Owner
 from storage.lines import Found, Line
 from storage.models import ChangeKind
@@ -72,7 +72,7 @@ async def _following(server: Server, positions: Sequence[StreamCursor], limit: i
     existing: Set[str] = frozenset()
     if marked := [notification_id for line in found.of_kind(_READ) for notification_id in line.ids]:
         async with server.database.read() as session:
-            existing = await changes.existing_of(session, marked)
+            existing = await notifications.existing_of(session, marked)
 
     def batch(position: StreamCursor) -> Batch | None:
         log = found.of(position.inbox_id)

@@ -28,11 +28,9 @@ from storage.models import (
     NotificationLevel,
     NotificationType,
 )
-from storage.notification_lists import Filter
+from storage.notification_lists import NEWEST_FIRST, Filter, InScope
 from storage.notifications import NotificationRow
-from storage.paging import Order
-from storage.queries import fields
-from storage.queries.sorting import Sort
+from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
 from storage.selected import ALL, Row, Selected
 
@@ -51,7 +49,6 @@ class NotificationOrderField(StrEnum):
     LEVEL = "LEVEL"
 
 
-NEWEST_FIRST = (notification_lists.CREATED_AT, notification_lists.ID)
 SORT_KEYS = {
     (key.name, way): replace(key, descending=way is OrderDirection.DESC)
     for key in (*NEWEST_FIRST, notification_lists.TOPIC, notification_lists.TYPE, notification_lists.LEVEL)
@@ -149,21 +146,20 @@ def page(
     """The caller's notifications: a user's own, a service's own records, an administrator's whole domain."""
     scope = access.scope(caller, domain_id)
     _check_filter(wanted)
+    if order_by and asking.sort:
+        raise InvalidArgument("Order by one or by the other, not by both.", field="orderBy")
+
+    def kept(asked: Filter, order: Order, bounds: Bounds) -> Awaitable[Page[NotificationRow]]:
+        return notification_lists.page_kept(server.database, scope, asked, order, bounds, selected)
+
     return listing(
         server,
         asking,
         window,
-        fields.NOTIFICATION,
+        InScope(scope, _order(order_by)),
         wanted,
-        order=lambda sort: _order(order_by, sort),
-        page=lambda session, asked, order, bounds: notification_lists.page(
-            session, scope, asked, order, bounds, selected
-        ),
-        count=lambda session, asked: notification_lists.count(session, scope, asked),
-        kept=lambda asked, order, bounds: notification_lists.page_kept(
-            server.database, scope, asked, order, bounds, selected
-        ),
-        keeps=lambda asking: asking.is_plain or asking.is_keyword,
+        selected=selected,
+        kept=kept if asking.is_keyword else None,
     )
 
 
@@ -174,7 +170,7 @@ async def rows_of(server: Server, said: Said, *, first: int | None) -> Sequence[
     wanted = Filter(parent_notification_id=said.notification_id)
     window = paging.bounds(Window(first=first), NEWEST_FIRST)
     async with server.database.read() as session:
-        return (await notification_lists.page(session, Scope(None), wanted, NEWEST_FIRST, window)).rows
+        return (await InScope(Scope(None)).page(session, wanted, window)).rows
 
 
 async def deliveries_of(server: Server, notification_id: str, *, first: int | None) -> list[Delivery]:
@@ -204,20 +200,15 @@ def _check_filter(wanted: Filter) -> None:
         checks.identifiers(wanted.notification_ids, "filter.notificationIds", longest=checks.MAX_NAME_LENGTH)
     if wanted.topics is not None:
         checks.identifiers(wanted.topics, "filter.topics", longest=checks.MAX_NAME_LENGTH)
-    if wanted.parent_notification_id is not None:
-        checks.identifier(wanted.parent_notification_id, "filter.parentNotificationId")
-    if wanted.project_id is not None:
-        checks.identifier(wanted.project_id, "filter.projectId")
-    if wanted.user_id is not None:
-        checks.identifier(wanted.user_id, "filter.userId")
+    ids = {
+        "filter.parentNotificationId": wanted.parent_notification_id,
+        "filter.projectId": wanted.project_id,
+        "filter.userId": wanted.user_id,
+    }
+    checks.given(checks.identifier, ids)
 
 
-def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]], sort: Sequence[Sort]) -> Order:
-    if sort:
-        order = notification_lists.order(sort)
-        if order_by:
-            raise InvalidArgument("Order by one or by the other, not by both.", field="orderBy")
-        return order
+def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]]) -> Order:
     if not order_by:
         return NEWEST_FIRST
     if len({field for field, _ in order_by}) < len(order_by):

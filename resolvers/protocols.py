@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from dispatch.plugins import Plugin, Verification
 from resolvers import access, checks, plugins, transaction
 from resolvers.access import Caller
-from resolvers.asking import NOTHING, Asking, listing_of
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
@@ -185,7 +185,7 @@ async def page(
     access.require(caller, access.ADMINS)
     domain = access.domain_of(caller, domain_id, field="filter.domainId")
     checks.given(checks.text, {"filter.protocolId": wanted.protocol_id, "filter.name": wanted.name})
-    return await listing_of(server, asking, window, protocols.in_scope(Scope(domain)), wanted, selected=selected)
+    return await listing(server, asking, window, protocols.in_scope(Scope(domain)), wanted, selected=selected)
 
 
 async def _require(server: Server, caller: Caller, protocol_id: str) -> Protocol:

@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from resolvers import access, checks, transaction
 from resolvers.access import Caller
-from resolvers.asking import NOTHING, Asking, listing_of
+from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.errors import AlreadyExists, InvalidArgument, NotFound
 from resolvers.paging import Listing, Window
@@ -34,7 +34,8 @@ async def create(
     access.require(caller, access.ADMINS)
     domain = access.domain_of(caller, domain_id)
     checks.identifier(protocol_id, "protocolId")
-    limits = _limits({"day": day, "month": month})
+    limits = {"day": day, "month": month}
+    _check_limits(limits)
     now = server.clock()
 
     async def work(session: AsyncSession) -> Quota:
@@ -52,7 +53,7 @@ async def update(server: Server, caller: Caller, *, quota_id: str, limits: Mappi
     """Change the limits, by `day` and `month`, that are given; what is not given stays."""
     access.require(caller, access.ADMINS)
     checks.identifier(quota_id, "quotaId")
-    _limits(limits)
+    _check_limits(limits)
 
     async def work(session: AsyncSession) -> Quota:
         quota = await _lock(session, caller, quota_id)
@@ -98,7 +99,7 @@ async def page(
     access.require(caller, access.ADMINS)
     records = quotas.in_scope(access.scope(caller, domain_id))
     checks.given(checks.identifier, {"filter.quotaId": wanted.quota_id, "filter.protocolId": wanted.protocol_id})
-    return await listing_of(server, asking, window, records, wanted, selected=selected)
+    return await listing(server, asking, window, records, wanted, selected=selected)
 
 
 async def page_usages(
@@ -116,7 +117,7 @@ async def page_usages(
     records = usages.in_scope(access.scope(caller, domain_id))
     checks.given(checks.identifier, {"filter.protocolId": wanted.protocol_id})
     checks.given(_day, {"filter.dateFrom": wanted.date_from, "filter.dateTo": wanted.date_to})
-    return await listing_of(server, asking, window, records, wanted, selected=selected)
+    return await listing(server, asking, window, records, wanted, selected=selected)
 
 
 async def _lock(session: AsyncSession, caller: Caller, quota_id: str) -> Quota:
@@ -134,11 +135,10 @@ async def _lock_protocol(session: AsyncSession, protocol_id: str, scope: Scope) 
         raise NotFound("There is no such protocol.", field="protocolId")
 
 
-def _limits(limits: Mapping[str, int | None]) -> Mapping[str, int | None]:
+def _check_limits(limits: Mapping[str, int | None]) -> None:
     for period, limit in limits.items():
         if limit is not None and not 0 <= limit <= MAX_LIMIT:
             raise InvalidArgument("A limit is a number from 0 on, or null.", field=period)
-    return limits
 
 
 def _day(value: str, field: str) -> str:

@@ -46,7 +46,6 @@ MAX_NESTED = 3  # operators within operators
 MAX_NAME_CHARACTERS = 100
 MAX_FORMAT_CHARACTERS = 64
 
-STAGES = ("group", "sort", "limit", "skip", "count", "unwind", "project", "match")
 SHORT = {"key": "k", "name": "n", "operator": "o"}
 _OF_ONE_KEY = frozenset({ProjectOperator.SIZE, ProjectOperator.ARRAY_TO_OBJECT, ProjectOperator.OBJECT_TO_ARRAY})
 _OF_TWO = frozenset({ProjectOperator.SUBTRACT, ProjectOperator.DIVIDE})

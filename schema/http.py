@@ -76,8 +76,8 @@ OpenContext = Callable[[str | None, Via], Context]
 class GraphQLApp(GraphQL[Context, None]):
     """The ASGI application at /graphql: queries by GET, queries and mutations by POST, everything by websocket.
 
-    Subscriptions are event streams by GET and POST. uvicorn has to be given `websocket.MAX_MESSAGE_BYTES` as
-    ws_max_size, and `schema.bounded_http`, which ends the streams when the server stops.
+    Subscriptions are event streams by GET and POST. uvicorn has to run it as `schema.serving` says: what bounds
+    messages, and ends the streams when the server stops, is there.
     """
 
     schema: Schema

@@ -17,6 +17,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from resolvers.errors import InvalidArgument
 from schema import limits
+from storage import columns
 
 Cursor = NewType("Cursor", str)
 
@@ -43,7 +44,7 @@ def read_time(value: object) -> datetime:
 def write_time(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise TypeError("a time without an offset does not say when it is")
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return columns.spelled(moment)
 
 
 def _read_cursor(value: object) -> str:
@@ -92,8 +93,8 @@ MAP: dict[object, ScalarDefinition] = {
     ),
     Cursor: strawberry.scalar(
         name="Cursor",
-        description="A position in a list or in an inbox's changes, to be passed back as it was given. "
-        "The two are different kinds, and neither can be made up.",
+        description="A position in a list, in the changes of an inbox or a project, or in a domain's feed, to be "
+        "passed back as it was given. The three are different kinds, and none can be made up.",
         serialize=_as_it_is,
         parse_value=_read_cursor,
     ),

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import UNSET, argument
 from strawberry.types import get_object_definition, has_object_definition
+from strawberry.utils.str_converters import to_camel_case
 
 from resolvers import statistics
-from resolvers.asking import Slice
 from resolvers.statistics import StatisticsQuery
 from schema.asking import QueryFilter, QueryPage, QuerySort
 from schema.context import Info
@@ -116,14 +116,13 @@ class StatisticsQueryInput:
     )
 
     def to_query(self) -> StatisticsQuery:
-        page = self.page
         return StatisticsQuery(
             filter=[each.given() for each in self.filter or []],
             filter_or=[each.given() for each in self.filter_or or []],
             keyword=self.keyword,
             aggregate=[_given(stage) for stage in self.aggregate or []],
             distinct=self.distinct,
-            page=None if page is None else Slice(1 if page.start is None else page.start, page.limit),
+            page=None if self.page is None else self.page.slice(),
         )
 
 
@@ -131,18 +130,11 @@ def _given(value: Any) -> Any:
     """An input as the mapping of what was given in it, by the names of the API."""
     if isinstance(value, list):
         return [_given(item) for item in value]
-    if isinstance(value, QueryFilter):
-        return value.given()
     if not has_object_definition(value):
         return value
     fields = get_object_definition(type(value), strict=True).fields
-    given = {_spelled(field.python_name): getattr(value, field.python_name) for field in fields}
+    given = {to_camel_case(field.python_name): getattr(value, field.python_name) for field in fields}
     return {name: _given(item) for name, item in given.items() if item is not UNSET}
-
-
-def _spelled(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(map(str.capitalize, others))
 
 
 @strawberry.type(description="What came of the records.")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage.dialects import among
-from storage.models import Change, ChangeKind, Inbox, Notification
+from storage.models import Change, ChangeKind, Inbox
 from storage.statements import Batch, Insert
 
 
@@ -47,9 +45,3 @@ _ADDITIONS = Insert(Change, Addition._fields, shared={"changed_at", "kind"})
 def adding(additions: Sequence[Addition]) -> Batch:
     """Logs what was added, in inboxes whose locked rows already count it."""
     return Batch(_ADDITIONS, additions)
-
-
-async def existing_of(session: AsyncSession, notification_ids: Iterable[str]) -> set[str]:
-    """Which of these notifications still exist."""
-    them = among(session, col(Notification.notification_id), {*notification_ids})
-    return set(await session.exec(select(Notification.notification_id).where(them)))

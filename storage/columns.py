@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
 MAX_SPELLED = 1_024
+INT64 = range(-(2**63), 2**63)  # what a Number can be
 
 
 class Text(TypeDecorator[str]):

@@ -213,7 +213,7 @@ async def find_kept(database: Database, delivery_id: str, scope: Scope, selected
 async def page_kept(
     database: Database, scope: Scope, wanted: Filter, bounds: Bounds, *, selected: Selected = ALL
 ) -> Page[Row]:
-    """The same, newest first, where nothing but the filter's own fields is asked."""
+    """A page of those in scope, newest first, where nothing but the filter's own fields is asked."""
     assert wanted.question.is_empty
     return await _PAGES.read(database, NEWEST_FIRST, selected, bounds, scope, wanted)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy
 from sqlalchemy import (
@@ -30,6 +30,7 @@ from storage.models import Content, Notification, NotificationLevel, Notificatio
 from storage.notifications import READ, SAID, TABLE, UNREAD, NotificationRow, selection, within
 from storage.paging import Bounds, Order, Page
 from storage.queries import fields, operators, search, search_index, sorting
+from storage.queries.fields import Fields
 from storage.queries.operators import EVERYTHING, Question
 from storage.queries.search import InSession, Texts, Walked
 from storage.queries.search_index import Led
@@ -54,6 +55,7 @@ TOPIC = paging.key("TOPIC", Content.topic, lambda row: row.content.topic)
 TYPE = paging.key("TYPE", Content.notification_type, lambda row: row.content.notification_type)
 LEVEL = paging.key("LEVEL", Content.notification_level, lambda row: row.content.notification_level)
 ID = paging.key("ID", Notification.notification_id, lambda row: row.notification_id)
+NEWEST_FIRST: Order = (CREATED_AT, ID)
 
 
 @dataclass(frozen=True)
@@ -76,31 +78,45 @@ class Filter:
 UNFILTERED = kept.constant(Filter())
 
 
-def order(sort: Sequence[Sort]) -> Order:
-    """By any of its fields. Raises Unaskable."""
-    return sorting.order(fields.NOTIFICATION, sort, otherwise=(CREATED_AT, ID), unique=(ID,))
+@dataclass(frozen=True)
+class InScope:
+    """Those that a caller may see: what `storage.records` are of other tables, but read by what leads to them."""
 
+    scope: Scope
+    usual: Order = NEWEST_FIRST  # the order that they are listed in where no other is asked for
+    fields: ClassVar[Fields] = fields.NOTIFICATION
 
-async def page(
-    session: AsyncSession, scope: Scope, wanted: Filter, order: Order, bounds: Bounds, selected: Selected = ALL
-) -> Page[NotificationRow]:
-    listed = _listed(scope, wanted)
-    async with search.by_index(session, listed.texts):
-        return await _page(InSession(session), listed, order, bounds, selected)
+    def order(self, sort: Sequence[Sort]) -> Order:
+        """By any of their fields. Raises Unaskable."""
+        return sorting.order(self.fields, sort, otherwise=self.usual, unique=(ID,))
+
+    async def page(
+        self,
+        session: AsyncSession,
+        wanted: Filter,
+        bounds: Bounds,
+        *,
+        order: Order | None = None,
+        selected: Selected = ALL,
+    ) -> Page[NotificationRow]:
+        """Raises Unaskable."""
+        listed = _listed(self.scope, wanted)
+        async with search.by_index(session, listed.texts):
+            return await _page(InSession(session), listed, order or self.usual, bounds, selected)
+
+    async def count(self, session: AsyncSession, wanted: Filter) -> int:
+        """Raises Unaskable."""
+        return await paging.count(session, await matching(session, self.scope, wanted))
 
 
 def page_kept(
     database: Database, scope: Scope, wanted: Filter, order: Order, bounds: Bounds, selected: Selected = ALL
 ) -> Awaitable[Page[NotificationRow]]:
-    """The same, where no more is asked than the filter's own fields and a keyword. Raises Unaskable."""
+    """A page of those in scope, where no more is asked than the filter's own fields and a keyword. Raises Unaskable."""
     assert wanted.question.is_keyword
     if wanted.question is EVERYTHING:
         return _PAGES.read(database, order, selected, bounds, scope, wanted)
     return _page(database, _listed(scope, wanted), order, bounds, selected)
-
-
-async def count(session: AsyncSession, scope: Scope, wanted: Filter) -> int:
-    return await paging.count(session, await matching(session, scope, wanted))
 
 
 async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> SelectOfScalar[Notification]:

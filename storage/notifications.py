@@ -128,6 +128,12 @@ def _tables(part: ColumnElement[Any]) -> set[str]:
     return {each.table.name for each in visitors.iterate(part.expression) if isinstance(each, Column)}
 
 
+async def existing_of(session: AsyncSession, notification_ids: Collection[str]) -> set[str]:
+    """Which of these still exist, whosesoever they are."""
+    them = among(session, col(Notification.notification_id), {*notification_ids})
+    return set(await session.exec(select(Notification.notification_id).where(them)))
+
+
 async def inbox_ids(session: AsyncSession, notification_ids: Collection[str], scope: Scope) -> set[int]:
     """The inboxes that these notifications lie in: what has to be locked before they change."""
     statement = select(Notification.inbox_id).where(

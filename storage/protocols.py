@@ -109,10 +109,8 @@ async def find(session: AsyncSession, protocol_id: str, scope: Scope) -> Protoco
 
 async def lock(session: AsyncSession, protocol_id: str, scope: Scope) -> Protocol | None:
     """The stored protocol, not to be changed, nor channels added to it, by others until this transaction ends."""
-    statement = select(Protocol).where(col(Protocol.protocol_id) == protocol_id)
-    if scope.domain_id is not None:
-        statement = statement.where(col(Protocol.domain_id) == scope.domain_id)
-    return (await session.exec(statement.with_for_update())).first()
+    mine = narrowed(sql.eq, (Protocol.protocol_id, protocol_id), (Protocol.domain_id, scope.domain_id))
+    return (await session.exec(select(Protocol).where(*mine).with_for_update())).first()
 
 
 async def is_used(session: AsyncSession, protocol_id: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import sqlalchemy
 from sqlalchemy import Select, bindparam
+from sqlalchemy.sql import operators as sql
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,6 +22,7 @@ from storage.models import (
     ProtocolType,
     ResourceState,
 )
+from storage.records import narrowed
 from storage.scope import Scope
 from storage.statements import Query
 
@@ -84,12 +86,9 @@ async def of_users(session: AsyncSession, domain_id: str, user_ids: Collection[s
 
 async def of_channel(session: AsyncSession, channel_id: str, scope: Scope) -> Route | None:
     """One channel, if it is within the scope."""
-    route = select(Channel, Protocol).join(Protocol).where(col(Channel.channel_id) == channel_id)
-    if scope.domain_id is not None:
-        route = route.where(col(Channel.domain_id) == scope.domain_id)
-    if scope.user_id is not None:
-        route = route.where(col(Channel.user_id) == scope.user_id)
-    found = (await session.exec(route)).first()
+    own = (Channel.domain_id, scope.domain_id), (Channel.user_id, scope.user_id)
+    mine = narrowed(sql.eq, (Channel.channel_id, channel_id), *own)
+    found = (await session.exec(select(Channel, Protocol).join(Protocol).where(*mine))).first()
     return None if found is None else (found[0], found[1])
 
 

@@ -104,7 +104,7 @@ async def reserve(session: AsyncSession, protocol_id: str, domain_id: str, date:
     return granted
 
 
-async def give_back(session: AsyncSession, protocol_id: str, date: str, *, failed: bool, number: int = 1) -> None:
+async def give_back(session: AsyncSession, protocol_id: str, date: str, *, failed: bool, number: int) -> None:
     """Take deliveries out of the day that they were counted on; those that `failed` are counted as such."""
     fewer = case((col(NotificationUsage.count) > number, col(NotificationUsage.count) - number), else_=0)
     of_day = (col(NotificationUsage.protocol_id) == protocol_id, col(NotificationUsage.date) == date)

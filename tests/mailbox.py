@@ -21,6 +21,7 @@ OK = "250 Taken"
 class Taken:
     """One mail, with the addresses that it came for."""
 
+    greeting: str  # what the sender calls itself
     sender: str
     recipients: list[str]
     content: bytes
@@ -146,6 +147,7 @@ class Mailbox:
         async with self._changed:
             self.taken.append(
                 Taken(
+                    greeting=str(session.host_name),
                     sender=str(envelope.mail_from),
                     recipients=list(envelope.rcpt_tos),
                     content=envelope.content,

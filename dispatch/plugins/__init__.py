@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from dispatch.network import Blocked, Malformed, NoAnswer, TimedOut
 from storage.models import AttemptOutcome, NotificationLevel, NotificationType
-
-JsonObject = dict[str, Any]
+from storage.models import JsonObject as JsonObject
 
 UNANSWERED = {
     Blocked: AttemptOutcome.BLOCKED,

@@ -16,6 +16,7 @@ import dispatch.http_client  # noqa: F401 - which the network would load in the 
 from dispatch.network import Answer, Blocked, Network, NoAnswer
 from dispatch.plugins import DispatchRequest, JsonObject, PluginInfo, Result, Verification, signatures
 from dispatch.plugins.schemas import SchemaViolation
+from storage import columns
 from storage.models import AttemptOutcome
 
 # The receiver says that it will never take this. Others, 404 among them, are seen while a receiver is being deployed.
@@ -191,13 +192,9 @@ def _body(request: DispatchRequest) -> bytes:
             "notificationType": request.notification_type.value,
             "notificationLevel": envelope.notification_level.value,
             "message": request.message,
-            "createdAt": _instant(envelope.created_at),
+            "createdAt": columns.spelled(envelope.created_at),
         }
     )
-
-
-def _instant(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _judged(answer: Answer, now: datetime) -> Result:

@@ -10,18 +10,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLOutputType
-from graphql.execution.collect_fields import FieldDetails
 
 from schema.planned import calls
 from schema.planned.calls import Call, Run
-from schema.projection import Read, Selection, Unknown
+from schema.projection import Group, Read, Selection, Unknown, name_of
 
 Answer = Callable[[Any, Run], Awaitable[Any]]
 
 
-def of_field(selection: Selection, type_: GraphQLObjectType, details: list[FieldDetails]) -> Answer:
+def of_field(selection: Selection, type_: GraphQLObjectType, details: Group) -> Answer:
     """What is answered for a field of a value of this type. Raises Unknown."""
-    field = type_.fields[details[0].node.name.value]
+    field = type_.fields[name_of(details)]
     call = calls.of(field, details)
     try:
         return _read(call, selection.value(field.type, details))
@@ -51,7 +50,7 @@ def _awaited(call: Call, answer: Answer) -> Answer:
     return answered
 
 
-def _of_object(selection: Selection, type_: GraphQLOutputType, details: list[FieldDetails]) -> Answer:
+def _of_object(selection: Selection, type_: GraphQLOutputType, details: Group) -> Answer:
     inner = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
     if not isinstance(inner, GraphQLObjectType):
         raise Unknown
@@ -67,7 +66,7 @@ def _of_object(selection: Selection, type_: GraphQLOutputType, details: list[Fie
     return answered
 
 
-def _part(selection: Selection, type_: GraphQLObjectType, details: list[FieldDetails]) -> tuple[Read, Answer | None]:
+def _part(selection: Selection, type_: GraphQLObjectType, details: Group) -> tuple[Read, Answer | None]:
     """A field of an object: read at once, or answered later."""
     try:
         return selection.field(type_, details), None

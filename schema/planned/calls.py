@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from graphql import GraphQLField
-from graphql.execution.collect_fields import FieldDetails
 from strawberry.types.field import StrawberryField
 
 from schema.planned import inputs
 from schema.planned.inputs import Values
-from schema.projection import BACKREF, Unknown
+from schema.projection import BACKREF, Group, Unknown
 from storage.selected import Selected
 
 Make = Callable[[Any, "Run"], dict[str, Any]]  # a resolver's arguments, of the value that its field is of
@@ -53,7 +52,7 @@ async def _at_once(called: Any) -> Any:
     return called
 
 
-def of(field: GraphQLField, details: list[FieldDetails]) -> Call:
+def of(field: GraphQLField, details: Group) -> Call:
     """Raises Unknown."""
     definition = field.extensions.get(BACKREF)
     if not isinstance(definition, StrawberryField) or definition.extensions or definition.base_resolver is None:

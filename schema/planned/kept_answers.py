@@ -38,14 +38,13 @@ from typing import Any
 
 import orjson
 from graphql import GraphQLObjectType, get_named_type
-from graphql.execution.collect_fields import FieldDetails
 
 from resolvers import cursors, inboxes
 from resolvers.access import Caller, Role
 from resolvers.cursors import StreamCursor
 from resolvers.errors import Refused
 from schema.planned.calls import Run
-from schema.projection import Selection
+from schema.projection import Group, Selection, name_of
 
 ENTRY_BYTES = 600  # of one answer's key and place, beside the variables and the answer: an estimate
 LARGEST_PART = 16  # of all the room, that one answer may take
@@ -78,7 +77,7 @@ OF_THE_INBOX: Mapping[str, Set[str]] = {
     },
 }
 
-Groups = Mapping[str, list[FieldDetails]]
+Groups = Mapping[str, Group]
 Execute = Callable[[Run], Awaitable[bytes | None]]
 Key = tuple[Any, ...]
 
@@ -200,15 +199,15 @@ async def _head(run: Run, caller: Caller) -> StreamCursor | None:
 
 
 def _has_list(groups: Groups) -> bool:
-    return any(_name(group) == LIST for group in groups.values())
+    return any(name_of(group) == LIST for group in groups.values())
 
 
 def _is_of_the_inbox(selection: Selection, type_: GraphQLObjectType, groups: Groups) -> bool:
     return all(_is_kept(selection, type_, group) for group in groups.values())
 
 
-def _is_kept(selection: Selection, type_: GraphQLObjectType, group: list[FieldDetails]) -> bool:
-    name = _name(group)
+def _is_kept(selection: Selection, type_: GraphQLObjectType, group: Group) -> bool:
+    name = name_of(group)
     if name == "__typename":
         return True
     if name not in OF_THE_INBOX.get(type_.name, ()) or _asks_a_query(group):
@@ -219,9 +218,5 @@ def _is_kept(selection: Selection, type_: GraphQLObjectType, group: list[FieldDe
     return _is_of_the_inbox(selection, inner, selection.fields(inner, group))
 
 
-def _asks_a_query(group: list[FieldDetails]) -> bool:
+def _asks_a_query(group: Group) -> bool:
     return any(argument.name.value == "query" for argument in group[0].node.arguments or ())
-
-
-def _name(group: list[FieldDetails]) -> str:
-    return group[0].node.name.value

@@ -25,7 +25,7 @@ from graphql import (
     located_error,
     visit,
 )
-from graphql.execution.collect_fields import FieldDetails, FragmentDetails
+from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 
 from schema.asked import Asked
@@ -35,7 +35,7 @@ from schema.planned.answers import Answer
 from schema.planned.calls import Run
 from schema.planned.inputs import StepAside
 from schema.planned.kept_answers import Execute, KeptAnswers
-from schema.projection import Selection, Unknown
+from schema.projection import Group, Selection, Unknown, name_of
 
 QUERIES = frozenset({"viewer", "inbox", "notification", "notifications", "delivery", "deliveries"})
 MUTATIONS = frozenset({"createNotification"})
@@ -109,7 +109,7 @@ class Operation:
         """Of one field. Once its resolver is called it is answered from here: it must not run twice."""
         root = self._schema.mutation_type
         assert root
-        [(key, details)] = _only(selection.root(root))
+        key, details = _only(selection.root(root))
         field = root.fields[_taken(details, MUTATIONS)]
         if not isinstance(field.type, GraphQLNonNull):
             raise Unknown  # an error would leave its place null, and not the whole answer
@@ -129,7 +129,7 @@ class Operation:
 
         return execute
 
-    def _failed(self, error: Exception, key: str, details: list[FieldDetails]) -> bytes:
+    def _failed(self, error: Exception, key: str, details: Group) -> bytes:
         located = located_error(error, [each.node for each in details], [key])
         presented = self._present([located], self._document)
         return orjson.dumps({"data": None, "errors": [each.formatted for each in presented]})
@@ -141,8 +141,8 @@ def _decided(value: Any) -> bool:
     return value
 
 
-def _root(selection: Selection, root: GraphQLObjectType, details: list[FieldDetails]) -> Answer:
-    if _name(details) == "__typename":
+def _root(selection: Selection, root: GraphQLObjectType, details: Group) -> Answer:
+    if name_of(details) == "__typename":
         return answers.constant(root.name)
     if _taken(details, QUERIES) in rows.TAKEN:
         with suppress(Unknown):
@@ -150,21 +150,18 @@ def _root(selection: Selection, root: GraphQLObjectType, details: list[FieldDeta
     return answers.of_field(selection, root, details)
 
 
-def _only(fields: Mapping[str, list[FieldDetails]]) -> list[tuple[str, list[FieldDetails]]]:
+def _only(fields: Mapping[str, Group]) -> tuple[str, Group]:
     if len(fields) != 1:
         raise Unknown
-    return [*fields.items()]
+    [only] = fields.items()
+    return only
 
 
-def _taken(details: list[FieldDetails], names: Set[str]) -> str:
-    name = _name(details)
+def _taken(details: Group, names: Set[str]) -> str:
+    name = name_of(details)
     if name not in names:
         raise Unknown
     return name
-
-
-def _name(details: list[FieldDetails]) -> str:
-    return details[0].node.name.value
 
 
 def _written(data: dict[str, Any]) -> bytes:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphql import GraphQLObjectType, get_named_type
-from graphql.execution.collect_fields import FieldDetails
 
 from resolvers.paging import Listing
 from schema import row_source
@@ -18,7 +17,7 @@ from schema.notification import DELIVERY, NOTIFICATION
 from schema.planned import answers, calls
 from schema.planned.answers import Answer
 from schema.planned.calls import Run
-from schema.projection import Selection, Unknown
+from schema.projection import Group, Selection, Unknown, name_of
 from schema.row_source import RowSource
 from schema.selection import CURSORS, ENDS, Fields, Made
 from storage.selected import Selected
@@ -27,7 +26,6 @@ ONE: Mapping[str, Fields] = {"notification": NOTIFICATION, "delivery": DELIVERY}
 PAGES: Mapping[str, Fields] = {"notifications": NOTIFICATION, "deliveries": DELIVERY}
 TAKEN = ONE.keys() | PAGES.keys()
 
-Group = list[FieldDetails]
 Read = Callable[[Any], Any]  # of a row, or of a listing
 ReadEdge = Callable[[Any, Any], Any]  # of a row and its listing
 Make = Callable[[Selected], Read]  # once it is known where in the rows the columns are
@@ -38,7 +36,7 @@ OF_ONE, OF_EACH = "lambda row: {}", "lambda rows: [{} for row in rows]"  # aroun
 
 def of_root(selection: Selection, root: GraphQLObjectType, details: Group) -> Answer:
     """What is answered for a root field of TAKEN. Raises Unknown."""
-    name = _name(details)
+    name = name_of(details)
     call, type_ = calls.of(root.fields[name], details), _type(root, details)
     if name in ONE:
         return _one(call, _parts(selection, type_, details, ONE[name]))
@@ -88,7 +86,7 @@ class _Page:
 
     def _part(self, type_: GraphQLObjectType, details: Group) -> tuple[Make, Answer | None]:
         """What of the listing is read at once, or what of the connection is answered later."""
-        name = _name(details)
+        name = name_of(details)
         if name == "__typename":
             return lambda _selected: _always(type_.name), None
         if name == "nodes":
@@ -123,7 +121,7 @@ class _Page:
         return made
 
     def _of_edge(self, type_: GraphQLObjectType, details: Group) -> Callable[[Selected], ReadEdge]:
-        name = _name(details)
+        name = name_of(details)
         if name == "__typename":
             return lambda _selected: lambda _row, _listing: type_.name
         if name == "cursor":
@@ -138,7 +136,7 @@ class _Page:
         return made
 
     def _page_info(self, type_: GraphQLObjectType, details: Group) -> Make:
-        names = {key: _name(group) for key, group in self._selection.fields(type_, details).items()}
+        names = {key: name_of(group) for key, group in self._selection.fields(type_, details).items()}
         self._about |= {*names.values()}
         known = {**_PAGE_INFO, "__typename": _always(type_.name)}
         reads = [(key, known[name]) for key, name in names.items()]
@@ -158,7 +156,7 @@ def _always(value: Any) -> Read:
 
 
 def _parts(selection: Selection, type_: GraphQLObjectType, details: Group, fields: Fields) -> list[Part]:
-    return [(key, _part(type_, _name(group), fields)) for key, group in selection.fields(type_, details).items()]
+    return [(key, _part(type_, name_of(group), fields)) for key, group in selection.fields(type_, details).items()]
 
 
 def _part(type_: GraphQLObjectType, name: str, fields: Fields) -> Made | str:
@@ -183,11 +181,7 @@ def _reader(parts: Sequence[Part], selected: Selected, form: str) -> Read:
 
 
 def _type(parent: GraphQLObjectType, details: Group) -> GraphQLObjectType:
-    type_ = get_named_type(parent.fields[_name(details)].type)
+    type_ = get_named_type(parent.fields[name_of(details)].type)
     if not isinstance(type_, GraphQLObjectType):
         raise Unknown
     return type_
-
-
-def _name(details: Group) -> str:
-    return details[0].node.name.value

@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
+from storage.columns import INT64
 from storage.pipelines import dates
 from storage.queries import json_keys
 from storage.queries.fields import SEPARATOR
 
 EXACT_INTEGERS = range(-(2**53), 2**53 + 1)  # a double holds each of them
-INT64 = range(-(2**63), 2**63)
-LARGEST_AMOUNT, SMALLEST_AMOUNT = 1e30, 1e-30  # as in storage.documents.amount
+LARGEST_AMOUNT, SMALLEST_AMOUNT = 1e30, 1e-30  # as in `storage.pipelines.documents.amount`
 
 _NOWHERE = object()
 

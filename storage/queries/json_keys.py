@@ -150,9 +150,6 @@ class sorted_by(_Within):
     type = Text()
     inherit_cache = True
 
-    def __init__(self, document: ColumnElement[Any], path: Path) -> None:
-        super().__init__(document, path)
-
 
 @compiles(any_key, "sqlite")
 def _sqlite_any_key(element: any_key, compiler: SQLCompiler, **options: Any) -> str:

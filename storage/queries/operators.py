@@ -17,6 +17,7 @@ from sqlalchemy.sql import operators as sql
 from sqlalchemy.sql.elements import UnaryExpression
 
 from storage import kept
+from storage.columns import INT64
 from storage.errors import StorageError
 from storage.queries import json_keys, moments, patterns, texts
 from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
@@ -29,7 +30,6 @@ MAX_SOUGHT_CHARACTERS = 255  # of a text that is looked for in others, and of a 
 MAX_LIST_CHARACTERS = 4_096  # of all texts of such a list
 MAX_VALUE_CHARACTERS = 4_096  # of a text to compare with
 MAX_MATCHED_KEYS = 16  # of one match
-INT64 = range(-(2**63), 2**63)
 
 
 class Operator(StrEnum):
@@ -177,7 +177,7 @@ def _equal(asked: Asked, value: Any, _now: datetime) -> ColumnElement[bool]:
 def _in(asked: Asked, value: Any, _now: datetime) -> ColumnElement[bool]:
     values = [_operand(asked, each) for each in _list(value)]
     kind = asked.field.kind
-    found: ColumnElement[bool] = false()
+    found: ColumnElement[bool]
     if kind in DOCUMENTS:
         keys = sorted({json_keys.key(each) for each in values if each is not None})
         found = any_key(asked.field.column, asked.path, KEY.in_(keys)) if keys else false()

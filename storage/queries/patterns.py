@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import re2
 
@@ -85,7 +85,7 @@ class _Reader:
 
     pattern: str
     at: int = 0
-    nested: int = field(default=0)
+    nested: int = 0
 
     def whole(self) -> tuple[str, str]:
         *spelled, _ = self._alternatives()
@@ -145,18 +145,21 @@ class _Reader:
         return quantifier, times
 
     def _atom(self) -> tuple[str, str, int]:
-        character = self._take()
-        if character == "(":
-            return self._group()
-        if character == "\\":
-            return (*self._escaped(), 1)
-        if character in "*+?{":
-            raise Unsupported("There is nothing here that could be repeated; a backslash makes it a character.")
-        spelled = {"^": "^", "$": "$", ".": r"[^\n]", "[": ""}.get(character)
-        if spelled is None:
-            spelled = _character(character)
-        elif not spelled:
-            spelled = self._class()
+        match self._take():
+            case "(":
+                return self._group()
+            case "\\":
+                return (*self._escaped(), 1)
+            case "*" | "+" | "?" | "{":
+                raise Unsupported("There is nothing here that could be repeated; a backslash makes it a character.")
+            case "[":
+                spelled = self._class()
+            case ".":
+                spelled = r"[^\n]"
+            case "^" | "$" as anchor:
+                spelled = anchor
+            case character:
+                spelled = _character(character)
         return spelled, spelled, 1
 
     def _group(self) -> tuple[str, str, int]:

@@ -99,6 +99,12 @@ async def test_a_mail_arrives_with_text_and_html(email: Email, mailbox: Mailbox)
     assert "<p>2 % left</p>" in html.get_content()
 
 
+async def test_a_server_is_told_the_senders_domain_and_not_this_machines_name(email: Email, mailbox: Mailbox) -> None:
+    await email.dispatch(request(mailbox.port))
+
+    assert [taken.greeting for taken in mailbox.taken] == ["example.com"]
+
+
 async def test_a_repeated_attempt_has_the_same_message_id(email: Email, mailbox: Mailbox) -> None:
     for _ in range(2):
         await email.dispatch(request(mailbox.port))

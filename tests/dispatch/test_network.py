@@ -182,17 +182,39 @@ async def test_proxies_of_the_environment_are_not_used(sink: Sink, monkeypatch: 
         assert (len(sink.received), proxy.connections) == (1, 0)
 
 
-async def test_cookies_are_not_kept(network: Network, sink: Sink) -> None:
+async def test_cookies_are_not_kept(sink: Sink) -> None:
+    """Of a host with a name: of a bare address no client would keep one."""
     sink.otherwise = sinks.Answer(headers={"set-cookie": "session=1; Path=/"})
+    network = Network(LOOPBACK, PATIENCE, resolve=resolve_to_loopback)
 
-    await post(network, sink.url())
-    await post(network, sink.url())
+    for _ in range(2):
+        await post(network, sink.url(host="hooks.test"))
+    await network.close()
 
-    assert all("cookie" not in received.headers for received in sink.received)
+    assert ["cookie" in received.headers for received in sink.received] == [False, False]
+
+
+async def test_a_header_says_better_than_the_address_who_asks(network: Network, sink: Sink) -> None:
+    await post(network, sink.url(host="user:password@127.0.0.1"), {"Authorization": "Bearer of-the-channel"})
+
+    assert [received.headers["authorization"] for received in sink.received] == ["Bearer of-the-channel"]
+
+
+async def test_a_request_that_hangs_holds_up_no_other(network: Network, sink: Sink) -> None:
+    """How many are made at once is for the worker to bound."""
+    sink.script.append(Hang())
+    hanging = asyncio.create_task(post(network, sink.url()))
+    await sink.wait_for(1)
+
+    assert (await post(network, sink.url())).status_code == 200
+    assert not hanging.done()
+
+    hanging.cancel()
+    await asyncio.wait([hanging])
 
 
 async def test_an_endless_answer_is_cut(network: Network, sink: Sink) -> None:
-    sink.otherwise = Stream(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 10_000)
+    sink.otherwise = Stream(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 9_999)
 
     answer = await post(network, sink.url())
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from resolvers import cursors
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, InvalidArgument
-from resolvers.notifications import NEWEST_FIRST
 from storage.models import Inbox, InboxKind
+from storage.notification_lists import NEWEST_FIRST
 from tests.conftest import Clock
 
 NUMBERS = st.integers(0, 2**47)

@@ -76,8 +76,9 @@ async def find_in_session(database: Database, scope: Scope, asked: Question) -> 
     """Their count has to be the same."""
     wanted = notification_lists.Filter(question=asked)
     async with database.read() as session:
-        page = await notification_lists.page(session, scope, wanted, (CREATED_AT, ID), Bounds(limit=1_000))
-        assert await notification_lists.count(session, scope, wanted) == len(page.rows)
+        listed = notification_lists.InScope(scope)
+        page = await listed.page(session, wanted, Bounds(limit=1_000))
+        assert await listed.count(session, wanted) == len(page.rows)
     return sorted(map(number, page.rows))
 
 

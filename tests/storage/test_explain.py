@@ -13,7 +13,6 @@ import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import (
-    changes,
     channels,
     contents,
     deliveries,
@@ -37,6 +36,7 @@ from storage import (
 from storage.engine import Database
 from storage.idempotency import Claim
 from storage.models import DecisionReason, DeliveryState, Inbox, InboxKind
+from storage.notification_lists import InScope
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
 from storage.queries import search
@@ -47,11 +47,11 @@ from storage.statistics import Record, Wanted
 from storage.verdicts import Outcome, Verdict
 from tests.storage import explaining
 from tests.storage.explaining import FEW, FOUND, Call, Case, Plan
-from tests.storage.populated import BACK, CREATOR, DOMAIN, FIRST, NEXT, NOW, ORDER, ROWS, USER
+from tests.storage.populated import BACK, CREATOR, DOMAIN, FIRST, NEXT, NOW, ROWS, USER
 
 
 def _list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Call:
-    return lambda session: notification_lists.page(session, scope, notification_lists.Filter(**wanted), ORDER, bounds)
+    return lambda session: InScope(scope).page(session, notification_lists.Filter(**wanted), bounds)
 
 
 def _deliveries(scope: Scope = DOMAIN, **wanted: Any) -> Call:
@@ -95,7 +95,7 @@ async def _judge(session: AsyncSession) -> None:
 
 async def _use(session: AsyncSession) -> None:
     assert await usages.reserve(session, "protocol-1", "d1", "2026-01-31", 5) == 5
-    await usages.give_back(session, "protocol-1", "2026-01-31", failed=True)
+    await usages.give_back(session, "protocol-1", "2026-01-31", failed=True, number=1)
 
 
 async def _send_again(session: AsyncSession) -> None:
@@ -146,8 +146,8 @@ CASES: dict[str, Case] = {
         _list(DOMAIN, parent_notification_id="notification-1", question=Question(keyword="word110")), sorts=FOUND
     ),
     "count of a search": Case(
-        lambda session: notification_lists.count(
-            session, DOMAIN, notification_lists.Filter(question=Question(keyword="word1234"))
+        lambda session: InScope(DOMAIN).count(
+            session, notification_lists.Filter(question=Question(keyword="word1234"))
         ),
     ),
     "statistics of a search": Case(
@@ -165,7 +165,7 @@ CASES: dict[str, Case] = {
     "known users": Case(lambda session: inboxes.known_users(session, "d1", limit=100)),
     "lock of inboxes": Case(lambda session: inboxes.lock(session, [1, 2, 3]), sorts=FEW),
     "which notifications there still are": Case(
-        lambda session: changes.existing_of(session, ["notification-1", "notification-9"])
+        lambda session: notifications.existing_of(session, ["notification-1", "notification-9"])
     ),
     "inboxes of notifications": Case(lambda session: notifications.inbox_ids(session, ["notification-1"], DOMAIN)),
     "mark as read": Case(
@@ -292,9 +292,7 @@ async def test_marking_all_as_read_looks_at_what_is_unread_alone(filled: Databas
 
 
 async def test_a_statement_that_reads_through_a_table_would_be_found(filled: Database) -> None:
-    everything = Case(
-        lambda session: notification_lists.page(session, Scope(None), notification_lists.Filter(), ORDER, FIRST)
-    )
+    everything = Case(lambda session: InScope(Scope(None)).page(session, notification_lists.Filter(), FIRST))
 
     async def explain(session: AsyncSession) -> list[Plan]:
         return await explaining.plans(session, everything)

@@ -16,7 +16,7 @@ from resolvers import cursors
 from storage import inboxes, notification_lists, paging
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notification_lists import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter
+from storage.notification_lists import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter, InScope
 from storage.notifications import NotificationRow
 from storage.paging import Bounds, Order, Page, Position
 from storage.scope import Scope
@@ -77,7 +77,7 @@ def _sorted(rows: Sequence[Notification], order: Order) -> list[str]:
 
 async def _in_a_session(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:
     async with database.read() as session:
-        return await notification_lists.page(session, SCOPE, Filter(), order, bounds)
+        return await InScope(SCOPE, order).page(session, Filter(), bounds)
 
 
 async def _kept(database: Database, order: Order, bounds: Bounds) -> Page[NotificationRow]:

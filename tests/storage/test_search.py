@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from storage import contents, migrations, notification_lists, paging, statistics
 from storage.engine import Database
 from storage.models import Content, Notification
-from storage.notification_lists import CREATED_AT, ID
+from storage.notification_lists import CREATED_AT, ID, InScope
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
 from storage.queries import search, search_index, search_samples, search_texts
@@ -117,7 +117,7 @@ async def _page_by_page(database: Database, scope: Scope, asked: Question) -> li
     order = tuple(replace(key, descending=False) for key in (CREATED_AT, ID))
     wanted, bounds, found = notification_lists.Filter(question=asked), Bounds(limit=2), []
     async with database.read() as session:
-        while (page := await notification_lists.page(session, scope, wanted, order, bounds)).rows:
+        while (page := await InScope(scope, order).page(session, wanted, bounds)).rows:
             found += [number(row) for row in page.rows]
             bounds = Bounds(limit=2, after=paging.position(page.rows[-1], order))
     return found
@@ -233,7 +233,7 @@ async def test_the_index_is_asked_where_the_beginning_of_a_list_does_not_fill_it
     assert await found("down", wanted=3) == [2]  # nor do those
     assert await found("pods", wanted=1) == [1]  # nothing is in the first ones: no more of them are read
     async with database.read() as session:
-        assert await notification_lists.count(session, scope, asked_of("disk")) == 6
+        assert await InScope(scope).count(session, asked_of("disk")) == 6
     assert listings[-1] == 6  # all are wanted, and these are not all
 
 
@@ -253,7 +253,7 @@ async def test_pages_are_parts_of_what_is_found(
     async def page(bounds: Bounds) -> tuple[list[int], bool | None, bool | None, Any]:
         found = await notification_lists.page_kept(database, scope, asked_of("pods"), order, bounds)
         async with database.read() as session:
-            assert await notification_lists.page(session, scope, asked_of("pods"), order, bounds) == found
+            assert await InScope(scope, order).page(session, asked_of("pods"), bounds) == found
         edge = paging.position(found.rows[-1], order) if found.rows else None
         return [number(row) for row in found.rows], found.has_previous, found.has_next, edge
 

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from sqlmodel import col, delete
 
 from resolvers import cursors
-from storage import notification_lists
 from storage.engine import Database
 from storage.models import Notification, NotificationType
-from storage.notification_lists import Filter
+from storage.notification_lists import Filter, InScope
 from storage.notifications import NotificationRow
 from storage.paging import Bounds, Order, Page
 from storage.queries import fields, sorting
@@ -87,7 +86,7 @@ async def test_pages_are_the_sorted_list(database: Database, backwards: bool) ->
     rows = _rows(random.Random(7), ROWS)
     scope = await store(database, rows)
     for sort in SORTS:
-        order = notification_lists.order(sort)
+        order = InScope(scope).order(sort)
         page = await _page(database, scope, order, None, backwards=backwards)
         found = [number(row) for row in page.rows]
         while page.has_previous if backwards else page.has_next:
@@ -106,9 +105,10 @@ async def test_pages_are_stable_while_rows_come_and_go(
     database: Database, chance: random.Random, sort: list[Sort], size: int, data: st.DataObject
 ) -> None:
     """Each page has what lies beyond the row that the one before ended with, whatever has become of that row."""
-    backwards, order = data.draw(st.booleans()), notification_lists.order(sort)
+    backwards = data.draw(st.booleans())
     rows = _rows(chance, data.draw(st.integers(1, 12)))  # all that there ever were
     scope = await store(database, rows)
+    order = InScope(scope).order(sort)
     there, edge = set(range(len(rows))), None
     while (page := await _page(database, scope, order, edge, backwards=backwards, size=size)).rows:
         everything = _expected(rows, sort)[:: -1 if backwards else 1]
@@ -130,10 +130,10 @@ async def test_pages_are_stable_while_rows_come_and_go(
 async def test_rows_by_number_are_those_of_the_sorted_list(database: Database) -> None:
     rows = _rows(random.Random(9), ROWS)
     scope = await store(database, rows)
-    order = notification_lists.order(SORTS[-1])
+    order = InScope(scope).order(SORTS[-1])
     for offset, has_next in ((0, True), (SIZE, True), (ROWS - SIZE, False), (ROWS - 1, False), (ROWS, False)):
         async with database.read() as session:
-            page = await notification_lists.page(session, scope, Filter(), order, Bounds(limit=SIZE, offset=offset))
+            page = await InScope(scope, order).page(session, Filter(), Bounds(limit=SIZE, offset=offset))
 
         assert [number(row) for row in page.rows] == _expected(rows, SORTS[-1])[offset : offset + SIZE]
         assert (page.has_previous, page.has_next) == (offset > 0, has_next)
@@ -150,7 +150,7 @@ async def test_rows_by_number_are_those_of_the_sorted_list(database: Database) -
 )
 def test_what_cannot_be_sorted_by_is_told(sort: list[Sort], field: str) -> None:
     with pytest.raises(Unaskable) as refusal:
-        notification_lists.order(sort)
+        InScope(Scope(None)).order(sort)
 
     assert refusal.value.field == field
 
@@ -172,7 +172,7 @@ async def _page(
         limit=size, after=None if backwards else where, before=where if backwards else None, backwards=backwards
     )
     async with database.read() as session:
-        return await notification_lists.page(session, scope, Filter(), order, bounds)
+        return await InScope(scope, order).page(session, Filter(), bounds)
 
 
 async def _remove(database: Database, scope: Scope, numbers: Sequence[int]) -> None:

@@ -44,7 +44,7 @@ async def reserve(database: Database, protocol_id: str, wanted: int, *, date: st
 
 
 async def give_back(database: Database, protocol_id: str, *, failed: bool) -> None:
-    await database.write(partial(usages.give_back, protocol_id=protocol_id, date=TODAY, failed=failed))
+    await database.write(partial(usages.give_back, protocol_id=protocol_id, date=TODAY, failed=failed, number=1))
 
 
 async def remaining(database: Database, *protocol_ids: str, date: str = TODAY) -> dict[str, int]:
