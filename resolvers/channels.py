@@ -145,8 +145,10 @@ async def set_subscription(
 
 
 async def set_state(server: Server, caller: Caller, kind: Kind, *, channel_id: str, state: ResourceState) -> Channel:
+    """Enabling it begins anew: how long it has failed before is forgotten."""
     access.require(caller, _KINDS[kind].roles)
-    return await _change(server, caller, kind, channel_id, {"state": state})
+    begins_anew = {"failing_since": None} if state is ResourceState.ENABLED else {}
+    return await _change(server, caller, kind, channel_id, {"state": state, **begins_anew})
 
 
 async def delete(server: Server, caller: Caller, kind: Kind, *, channel_id: str) -> str:

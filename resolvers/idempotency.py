@@ -21,15 +21,20 @@ KEPT = timedelta(hours=48)  # twice what callers are promised, so that no sweep 
 def claim_for(
     caller: Caller, operation: str, domain_id: str, key: str | None, body: Mapping[str, Any], now: datetime
 ) -> Claim | None:
-    """What a keyed call claims; None for a call without a key. Raises InvalidArgument."""
+    """What a keyed call claims; None for a call without a key. Raises InvalidArgument.
+
+    The body is what the call means: the caller's own domain may be named or not.
+    """
     if key is None:
         return None
+    is_own = body["domain_id"] == caller.domain_id
+    meant = {**body, "domain_id": None} if is_own else body
     return Claim(
         domain_id=domain_id,
         caller=caller.user_id,
         operation=operation,
         key=checks.text(key, "idempotencyKey"),
-        body_hash=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        body_hash=hashlib.sha256(orjson.dumps(meant, option=orjson.OPT_SORT_KEYS)).hexdigest(),
         created_at=now,
     )
 

@@ -12,12 +12,13 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from resolvers import access, checks, creates, idempotency, paging
+from resolvers import access, checks, creates, idempotency, inboxes, paging
 from resolvers.access import Caller
 from resolvers.asking import NOTHING, Asking, listing
 from resolvers.context import Server
 from resolvers.creates import Call
 from resolvers.errors import InvalidArgument, Refused
+from resolvers.inboxes import InboxState
 from resolvers.once import Said
 from resolvers.paging import Listing, Window
 from storage import deliveries, notification_lists, notifications
@@ -144,8 +145,7 @@ def page(
     selected: Selected = ALL,
 ) -> Awaitable[Listing[NotificationRow]]:
     """The caller's notifications: a user's own, a service's own records, an administrator's whole domain."""
-    scope = access.scope(caller, domain_id)
-    _check_filter(wanted)
+    scope = _scope(caller, wanted, domain_id)
     if order_by and asking.sort:
         raise InvalidArgument("Order by one or by the other, not by both.", field="orderBy")
 
@@ -161,6 +161,16 @@ def page(
         selected=selected,
         kept=kept if asking.is_keyword else None,
     )
+
+
+async def inbox_of(server: Server, caller: Caller, wanted: Filter, domain_id: str | None) -> InboxState | None:
+    """The inbox that such a list is of; None unless it is one user's.
+
+    To be read before the list: then what comes after its cursor is all that the list may lack.
+    """
+    _scope(caller, wanted, domain_id)
+    owner = inboxes.scoped_to(caller, user_id=wanted.user_id, domain_id=domain_id)
+    return None if owner is None else await inboxes.of(server, owner)
 
 
 async def rows_of(server: Server, said: Said, *, first: int | None) -> Sequence[Notification | Row]:
@@ -193,6 +203,13 @@ def _domain(caller: Caller, creation: Creation) -> str:
     if creation.domain_id is not None and creation.domain_id != creation.resource_id:
         raise InvalidArgument("The domain addressed is not the domain named.", field="resourceId")
     return access.domain_of(caller, creation.resource_id)
+
+
+def _scope(caller: Caller, wanted: Filter, domain_id: str | None) -> Scope:
+    """Where the rows are that a list is to show. Raises PermissionDenied, InvalidArgument."""
+    scope = access.scope(caller, domain_id)
+    _check_filter(wanted)
+    return scope
 
 
 def _check_filter(wanted: Filter) -> None:

@@ -76,6 +76,7 @@ async def check_settings(plugin: Plugin, options: JsonObject, secret_data: JsonO
     except PluginFailed as error:
         raise FailedPrecondition(f"The plugin does not answer ({error}).", field=f"{within}options") from error
     check(options, general.options_schema, f"{within}options")
+    _require_no_secrets(options, general, f"{within}options")
     check(secret_data, general.secret_schema, f"{within}secretData")
     try:
         await info(plugin, options)
@@ -89,6 +90,14 @@ def check(value: JsonObject, schema: JsonObject, field: str) -> None:
         schemas.validate(value, schema)
     except schemas.SchemaViolation as violation:
         raise _invalid(violation, field) from violation
+
+
+def _require_no_secrets(options: JsonObject, info: PluginInfo, field: str) -> None:
+    """That no secret is among the options, which are shown. Raises InvalidArgument."""
+    known, secret = (schema.get("properties", {}) for schema in (info.options_schema, info.secret_schema))
+    for name in options:
+        if name in secret and name not in known:
+            raise InvalidArgument("A secret goes into secretData, which is hidden.", field=f"{field}.{name}")
 
 
 async def inspect(plugin: Plugin, channel_data: JsonObject, field: str) -> None:

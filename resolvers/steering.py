@@ -87,7 +87,7 @@ async def cancel(server: Server, caller: Caller, *, delivery_id: str) -> Deliver
 async def replay(
     server: Server, caller: Caller, wanted: Filter, *, since: datetime, domain_id: str | None = None
 ) -> int:
-    """Send the oldest MAX_REPLAYED that died `since` then again, or, where the filter says so, were held; how many."""
+    """Send MAX_REPLAYED that died `since` then again, or, where the filter says so, were held; how many."""
     access.require(caller, access.ADMINS)
     scope = access.scope(caller, domain_id)
     deliveries.check(wanted)

@@ -1,6 +1,7 @@
 """Says how much one request may ask for, and refuses more before it costs anything.
 
-It must not know the transport it serves, nor the schema: every bound here holds for any of them.
+It must not know the transport it serves, nor a type of the API: every bound here holds for any schema, whose lists are
+pages where they take Relay's arguments.
 """
 
 from __future__ import annotations
@@ -12,18 +13,26 @@ from typing import Any, NamedTuple, NoReturn
 
 from graphql import (
     SKIP,
-    ASTValidationRule,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
     InlineFragmentNode,
+    IntValueNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
+    ValidationRule,
     VisitorAction,
+    get_named_type,
 )
-from graphql.validation.validation_context import ASTValidationContext
+from graphql.validation.validation_context import ValidationContext
+
+from resolvers import paging
 
 # The JSON text of a request.
 MAX_BODY_BYTES = 1024 * 1024  # a hundred notifications of 10 kB each in one call
@@ -45,6 +54,7 @@ MAX_FIELDS = 500  # GraphiQL's introspection query has 232
 MAX_ROOT_FIELDS = 50  # each is a page or a transaction of its own
 MAX_ALIASES = 100  # aliases are how one field is asked for many times
 MAX_DIRECTIVES = 50
+MAX_ROWS = 20_000  # page sizes multiplied down the tree: a second's work, and twice a full page of full pages
 
 PARSE_OPTIONS = {
     "max_lexical_tokens": MAX_TOKENS,
@@ -121,6 +131,7 @@ class _Size(NamedTuple):
     fields: int = 0
     aliases: int = 0
     directives: int = 0
+    rows: int = 0
 
     def beside(self, other: _Size) -> _Size:
         return _Size(
@@ -130,15 +141,17 @@ class _Size(NamedTuple):
             self.fields + other.fields,
             self.aliases + other.aliases,
             self.directives + other.directives,
+            self.rows + other.rows,
         )
 
-    def under(self, field: FieldNode) -> _Size:
-        """The size of a field whose selections have this size."""
+    def under(self, field: FieldNode, page: int | None) -> _Size:
+        """The size of a field whose selections have this size, for each row of its page if it is one."""
         size = self._replace(
             root_fields=1,
             fields=self.fields + 1,
             aliases=self.aliases + (field.alias is not None),
             directives=self.directives + len(field.directives or ()),
+            rows=self.rows if page is None else page * (1 + self.rows),
         )
         if field.name.value in ("__schema", "__type"):
             return size._replace(depth=1, introspection_depth=self.depth + 1)
@@ -152,21 +165,23 @@ _BOUNDS = (  # in the order of _Size
     (MAX_FIELDS, "fields"),
     (MAX_ALIASES, "aliases"),
     (MAX_DIRECTIVES, "directives"),
+    (MAX_ROWS, "rows"),
 )
 
 
-class LimitsRule(ASTValidationRule):
+class LimitsRule(ValidationRule):
     """Measures each fragment once, so that no document costs more than its length.
 
     To be run before the rules of the specification, some of which are costly on what this one refuses.
     """
 
-    def __init__(self, context: ASTValidationContext) -> None:
+    def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
         self.fragments: dict[str, _Size] = {}
 
     def enter_operation_definition(self, node: OperationDefinitionNode, *_args: Any) -> VisitorAction:
-        self._check(_directed(self._selections(node.selection_set), node), node)
+        root = self.context.schema.get_root_type(node.operation)
+        self._check(_directed(self._selections(node.selection_set, root), node), node)
         return SKIP
 
     def enter_fragment_definition(self, node: FragmentDefinitionNode, *_args: Any) -> VisitorAction:
@@ -179,17 +194,20 @@ class LimitsRule(ASTValidationRule):
             if value > bound:
                 self.report_error(GraphQLError(f"The document asks for more than {bound} {what}.", node))
 
-    def _selections(self, selection_set: SelectionSetNode | None) -> _Size:
+    def _selections(self, selection_set: SelectionSetNode | None, type_: GraphQLNamedType | None) -> _Size:
+        """Of a value of this type; None for what the schema does not have, which other rules report."""
         size = _Size()
         for selection in selection_set.selections if selection_set else ():
-            size = size.beside(self._selection(selection))
+            size = size.beside(self._selection(selection, type_))
         return size
 
-    def _selection(self, node: SelectionNode) -> _Size:
+    def _selection(self, node: SelectionNode, type_: GraphQLNamedType | None) -> _Size:
         if isinstance(node, FieldNode):
-            return self._selections(node.selection_set).under(node)
+            field = _field(type_, node.name.value)
+            inner = None if field is None else get_named_type(field.type)
+            return self._selections(node.selection_set, inner).under(node, _page(field, node))
         if isinstance(node, InlineFragmentNode):
-            return _directed(self._selections(node.selection_set), node)
+            return _directed(self._selections(node.selection_set, self._condition(node) or type_), node)
         assert isinstance(node, FragmentSpreadNode)
         return _directed(self._fragment(node.name.value), node)
 
@@ -198,8 +216,33 @@ class LimitsRule(ASTValidationRule):
             self.fragments[name] = _Size()  # what a cycle finds; another rule reports it
             fragment = self.context.get_fragment(name)
             if fragment is not None:  # nor is an unknown fragment this rule's to report
-                self.fragments[name] = self._selections(fragment.selection_set)
+                self.fragments[name] = self._selections(fragment.selection_set, self._condition(fragment))
         return self.fragments[name]
+
+    def _condition(self, node: InlineFragmentNode | FragmentDefinitionNode) -> GraphQLNamedType | None:
+        return self.context.schema.get_type(node.type_condition.name.value) if node.type_condition else None
+
+
+def _field(type_: GraphQLNamedType | None, name: str) -> GraphQLField | None:
+    return type_.fields.get(name) if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType) else None
+
+
+def _page(field: GraphQLField | None, node: FieldNode) -> int | None:
+    """How many rows a field's page has at most; None where it has no pages."""
+    if field is None or "first" not in field.args:
+        return None
+    given = {each.name.value: each.value for each in node.arguments or ()}
+    if given.keys().isdisjoint(_SIZES):
+        default = field.args["first"].default_value
+        return default if isinstance(default, int) else paging.DEFAULT_PAGE
+    size = given.get("first") or given.get("last")
+    # What a variable holds is not known when a document is judged, nor where a query pages by numbers.
+    if not isinstance(size, IntValueNode) or len(size.value) >= len(str(paging.MAX_PAGE)):
+        return paging.MAX_PAGE
+    return max(int(size.value), 0)
+
+
+_SIZES = frozenset({"first", "last", "query"})
 
 
 def _directed(size: _Size, node: OperationDefinitionNode | InlineFragmentNode | FragmentSpreadNode) -> _Size:

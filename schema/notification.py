@@ -5,9 +5,8 @@ Inputs are unpacked and rows mapped here; every rule is in `resolvers`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 import strawberry
@@ -18,6 +17,7 @@ from dispatch import planner
 from resolvers import deliveries, inboxes, notifications, streams
 from resolvers.asking import NOTHING, Asking
 from resolvers.events import Event
+from resolvers.inboxes import InboxState
 from resolvers.streams import StreamFilter as StreamFilterValue
 from schema import live, selection
 from schema.asking import Query, asked
@@ -38,7 +38,6 @@ from schema.scalars import JSON, Cursor
 from schema.selection import Fields, Made, column, relay_id
 from schema.told import ROW, Told, Types
 from storage import added_rows, models, notification_lists
-from storage import inboxes as inbox_rows
 from storage.deliveries import Filter as DeliveryRows
 from storage.notification_lists import Filter
 from storage.notifications import NotificationRow
@@ -145,12 +144,14 @@ class Notification(Node):
 
 @strawberry.type(description="A page of notifications.")
 class NotificationConnection(Connection[Notification]):
-    owner: Private[Callable[[], inbox_rows.Owner | None]]  # whose rows these are, if they are one user's
+    state: Private[InboxState | None] = None
 
-    @strawberry.field(description="The inbox that the list is of; null unless it is scoped to one user.")
-    async def inbox(self, info: Info) -> Inbox | None:
-        owner = self.owner()
-        return None if owner is None else Inbox.from_state(await inboxes.of(info.context.server, owner))
+    @strawberry.field(
+        description="The inbox that the list is of, as it was before the rows were read: what the list lacks comes "
+        "after its cursor. Null unless the list is scoped to one user."
+    )
+    def inbox(self) -> Inbox | None:
+        return None if self.state is None else Inbox.from_state(self.state)
 
 
 @strawberry.type(description="One notification through one channel, or, of a push, through one protocol.")
@@ -288,10 +289,12 @@ class NotificationQuery:
         server, caller = info.context.server, info.context.caller
         wanted, selected = filter or UNFILTERED, selection.of_connection(info, NOTIFICATION)
         marked_by = () if selected.is_empty else inboxes.marked_by(server, caller, mark_read)
+        rows = notification_lists.UNFILTERED if filter is None else filter.to_filter()
+        state = await notifications.inbox_of(server, caller, rows, wanted.domain_id) if selected.inbox else None
         listing = await notifications.page(
             server,
             caller,
-            notification_lists.UNFILTERED if filter is None else filter.to_filter(),
+            rows,
             domain_id=wanted.domain_id,
             order_by=[(order.field, order.direction) for order in order_by] if order_by else (),
             window=Window(first, after, last, before),
@@ -300,8 +303,7 @@ class NotificationQuery:
         )
         if marked_by:
             info.context.shown(listing.page.rows, mark_read=mark_read)
-        owner = partial(inboxes.scoped_to, caller, user_id=wanted.user_id, domain_id=wanted.domain_id)
-        return NotificationConnection(**connection(listing, Notification.from_row, selected), owner=owner)
+        return NotificationConnection(**connection(listing, Notification.from_row, selected), state=state)
 
     @strawberry.field(description="A delivery by its id; null when there is none that the caller may see.")
     async def delivery(

@@ -26,6 +26,7 @@ Read = Callable[[Any], Any]
 
 CURSORS = frozenset({"cursor", "startCursor", "endCursor"})
 ENDS = frozenset({"hasNextPage", "hasPreviousPage"})
+INBOX = "inbox"  # that a list of notifications is of
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ def of_connection(info: Info, fields: Fields) -> Selected:
         fields.columns(inner.name for node in nodes for inner in _flat(node.selections)),
         cursors=not CURSORS.isdisjoint(pages.union(each.name for each in edges)),
         beyond=not ENDS.isdisjoint(pages),
+        inbox=any(each.name == INBOX for each in parts),
     )
 
 

@@ -83,8 +83,8 @@ class SteeringMutation:
         return DeliveryPayload.from_row(row)
 
     @strawberry.mutation(
-        description="Send the oldest 1000 deliveries that died again; call it again for more. Those of whose message "
-        "nothing is kept are left out. Administrators only."
+        description="Send deliveries that died again, 1000 at once; call it until it answers fewer. Those of whose "
+        "message nothing is kept are left out. Administrators only."
     )
     async def replay_deliveries(
         self,

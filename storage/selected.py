@@ -48,6 +48,7 @@ class Selected:
     as_text: bool = False
     cursors: bool = True  # list cursors are asked of the rows
     beyond: bool = True  # it is asked whether there are rows beyond the edge that a page starts from
+    inbox: bool = True  # of notifications: the inbox that they are of is asked beside them
     besides: tuple[str, ...] = ()  # columns that are read whatever is selected
 
     def columns(self, known: Mapping[str, Any], *, order: Iterable[Any] = ()) -> list[ColumnElement[Any]]:

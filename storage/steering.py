@@ -28,16 +28,17 @@ async def lock(session: AsyncSession, delivery_id: str, scope: Scope) -> Deliver
 async def lock_ended(
     session: AsyncSession, scope: Scope, wanted: Filter, *, since: datetime, limit: int
 ) -> list[Delivery]:
-    """The oldest deliveries that ended undelivered, were made `since` then and can be sent again, locked.
+    """Deliveries that ended undelivered, were made `since` then and can be sent again, locked: the longest ended.
 
-    Those that somebody else is changing are passed over.
+    One that ends undelivered again comes last by that, and keeps none from its turn. Those that somebody else is
+    changing are passed over.
     """
     has_content = exists().where(col(Content.content_id) == col(Delivery.content_id))
     statement = (
         deliveries.in_scope(scope)
         .matching(wanted)
         .where(col(Delivery.state).in_(states.REPLAYABLE), col(Delivery.created_at) >= since, has_content)
-        .order_by(col(Delivery.created_at), col(Delivery.delivery_id))
+        .order_by(col(Delivery.finished_at), col(Delivery.delivery_id))
         .limit(limit)
     )
     return list(await session.exec(statement.with_for_update(skip_locked=True)))

@@ -51,6 +51,6 @@ def test_deliveries_are_kept_for_as_long_as_the_page_says() -> None:
 
 
 def test_bounds_are_as_the_page_says() -> None:
-    assert f"for the oldest {steering.MAX_REPLAYED} since a time" in PAGE
+    assert f"{steering.MAX_REPLAYED} at once, those that ended first" in PAGE
     assert f"more than {MAX_UNREAD} changed deliveries unread" in PAGE
     assert f"of many users, of the first {MAX_USERS}" in PAGE

@@ -179,7 +179,8 @@ class Email:
             start_tls=security is Security.STARTTLS,
             tls_context=self._tls,
         )
-        sock = await self._network.open(options["host"], options.get("port", PORTS[security]))
+        port = int(options.get("port", PORTS[security]))  # to JSON Schema 587.0 is an integer too
+        sock = await self._network.open(options["host"], port)
         try:
             await smtp.connect(sock=sock)
             yield smtp

@@ -131,18 +131,18 @@ class Webhook:
 
     async def inspect(self, channel_data: JsonObject) -> None:
         """An address that can be seen to be refused; that of an ordinary name shows when it is sent to."""
-        if self._network.refuses(_host(channel_data["url"])):
+        url = _read(channel_data["url"])
+        if url is None or not url.port:
+            raise SchemaViolation(("url",), "The host or the port of this address cannot be read.")
+        if self._network.refuses(url.host or ""):
             raise SchemaViolation(("url",), str(Blocked()))
-        if _has_credentials(channel_data["url"]):  # which would be shown, as the address is
+        if url.raw_user is not None or url.raw_password is not None:  # which would be shown, as the address is
             raise SchemaViolation(("url",), "A name and a password go into the header Authorization, which is hidden.")
 
     def destination(self, channel_data: JsonObject) -> str:
         """What is limited together: the host and the port, whatever the path."""
-        try:
-            url = URL(channel_data["url"])
-            return f"{url.raw_host}:{url.port}"
-        except ValueError:  # refused when it is sent
-            return ""
+        url = _read(channel_data["url"])
+        return "" if url is None else f"{url.raw_host}:{url.port}"  # what cannot be read is refused when it is sent
 
     async def dispatch(self, request: DispatchRequest) -> Result:
         url: str = request.channel_data["url"]
@@ -154,18 +154,11 @@ class Webhook:
         return _judged(answer, request.envelope.attempted_at)
 
 
-def _has_credentials(url: str) -> bool:
+def _read(address: str) -> URL | None:
     try:
-        return URL(url).raw_user is not None or URL(url).raw_password is not None
-    except ValueError:  # refused when it is sent
-        return "@" in url
-
-
-def _host(url: str) -> str:
-    try:
-        return URL(url).host or ""
-    except ValueError:  # refused when it is sent
-        return ""
+        return URL(address)
+    except ValueError:
+        return None
 
 
 def _headers(request: DispatchRequest, body: bytes) -> dict[str, str]:

@@ -19,7 +19,7 @@ from schema.planned.answers import Answer
 from schema.planned.calls import Run
 from schema.projection import Group, Selection, Unknown, name_of
 from schema.row_source import RowSource
-from schema.selection import CURSORS, ENDS, Fields, Made
+from schema.selection import CURSORS, ENDS, INBOX, Fields, Made
 from storage.selected import Selected
 
 ONE: Mapping[str, Fields] = {"notification": NOTIFICATION, "delivery": DELIVERY}
@@ -82,7 +82,7 @@ class _Page:
     @property
     def selected(self) -> Selected:
         cursors, beyond = not CURSORS.isdisjoint(self._about), not ENDS.isdisjoint(self._about)
-        return Selected(self._columns, as_text=True, cursors=cursors, beyond=beyond)
+        return Selected(self._columns, as_text=True, cursors=cursors, beyond=beyond, inbox=INBOX in self._about)
 
     def _part(self, type_: GraphQLObjectType, details: Group) -> tuple[Make, Answer | None]:
         """What of the listing is read at once, or what of the connection is answered later."""
@@ -95,6 +95,7 @@ class _Page:
             return self._edges(_type(type_, details), details), None
         if name == "pageInfo":
             return self._page_info(_type(type_, details), details), None
+        self._about.add(name)
         return lambda _selected: _always(None), answers.of_field(self._selection, type_, details)
 
     def _nodes(self, type_: GraphQLObjectType, details: Group) -> Make:

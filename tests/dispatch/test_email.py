@@ -27,7 +27,7 @@ LOGIN = {"username": "tocsin", "password": "open sesame"}
 BOB = "bob@example.org"
 
 
-def request(port: int, *recipients: str, secret: JsonObject | None = None, **options: Any) -> DispatchRequest:
+def request(port: float, *recipients: str, secret: JsonObject | None = None, **options: Any) -> DispatchRequest:
     envelope = Envelope(
         delivery_id="delivery-0123456789ab",
         notification_id="notification-0123456789ab",
@@ -97,6 +97,13 @@ async def test_a_mail_arrives_with_text_and_html(email: Email, mailbox: Mailbox)
     text, html = taken.mail.iter_parts()
     assert text.get_content().splitlines() == ["Disk full", "", "2 % left"]
     assert "<p>2 % left</p>" in html.get_content()
+
+
+async def test_a_port_may_be_spelled_with_a_fraction_of_zero(email: Email, mailbox: Mailbox) -> None:
+    result = await email.dispatch(request(float(mailbox.port)))
+
+    assert result.outcome is AttemptOutcome.OK
+    assert len(mailbox.taken) == 1
 
 
 async def test_a_server_is_told_the_senders_domain_and_not_this_machines_name(email: Email, mailbox: Mailbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import func, select
@@ -36,8 +37,8 @@ async def claim(server: Server) -> Sequence[Claimed]:
     return await working.claim(server.database)
 
 
-async def record(server: Server, delivery: Leased, verdict: Verdict) -> None:
-    assert await working.record(server.database, delivery, verdict)
+async def record(server: Server, delivery: Leased, verdict: Verdict, *, now: datetime = SATURDAY_EVENING) -> None:
+    assert await working.record(server.database, delivery, verdict, now=now)
 
 
 async def delivery(server: Server, state: DeliveryState = DeliveryState.PENDING, **creation: Any) -> Delivery:

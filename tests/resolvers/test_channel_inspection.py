@@ -76,6 +76,26 @@ async def test_a_name_and_a_password_in_an_address_would_be_shown_and_are_refuse
         await create(server, webhook, Kind.PROJECT, {"url": url})
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.test:99999/",
+        "http://hooks.test:-1/",
+        "http://hooks.test:http/",
+        "http://hooks.test:0/",
+        "http://[::1",
+        "http://me:secret@[hooks.test",
+        "http://:80/",
+    ],
+)
+async def test_an_address_whose_host_or_port_cannot_be_read_makes_no_channel(
+    server: Server, webhook: str, url: str
+) -> None:
+    with pytest.raises(InvalidArgument, match="cannot be read", check=at("data.url")) as refused:
+        await create(server, webhook, Kind.PROJECT, {"url": url})
+    assert "hooks" not in refused.value.message
+
+
 @pytest.fixture
 async def lenient() -> AsyncIterator[Network]:
     """The operator allows the loopback."""

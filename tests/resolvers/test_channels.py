@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from dispatch.schedules import Schedule
 from resolvers import channels, protocols
 from resolvers.context import Server
 from resolvers.errors import FailedPrecondition, InvalidArgument, NotFound
+from storage import channels as stored_channels
 from storage import deliveries, ids
 from storage.channels import Kind
 from storage.models import (
@@ -276,6 +279,31 @@ async def test_a_channel_is_disabled_and_enabled(server: Server, log: str, kind:
 
         assert changed.state is state
         assert [row.state for row in await stored(server)] == [state]
+
+
+@KINDS
+async def test_a_channel_that_is_enabled_again_has_all_its_patience_again(
+    server: Server, log: str, kind: Kind, clock: Clock
+) -> None:
+    made = await create(server, log, kind)
+    failed, patience = [made.channel_id], timedelta(hours=120)
+
+    async def fail() -> list[str]:
+        async def work(session: AsyncSession) -> Sequence[Channel]:
+            return await stored_channels.judge(session, worked=[], failed=failed, now=clock.now, patience=patience)
+
+        return [channel.channel_id for channel in await server.database.write(work)]
+
+    assert await fail() == []
+    clock.advance(hours=120)
+    assert await fail() == failed
+    await channels.set_state(server, ADMIN, kind, channel_id=made.channel_id, state=ResourceState.ENABLED)
+
+    assert await fail() == []
+    clock.advance(hours=119)
+    assert await fail() == []
+    clock.advance(hours=1)
+    assert await fail() == failed
 
 
 @KINDS

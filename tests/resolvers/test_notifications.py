@@ -257,6 +257,13 @@ async def test_the_same_key_with_another_body_is_refused(server: Server) -> None
     assert len(await _page(server, ALICE)) == 1
 
 
+async def test_a_repeat_may_name_the_callers_own_domain_or_not(server: Server) -> None:
+    first = await say(server, idempotency_key="k")
+    again = await say(server, idempotency_key="k", domain_id=SERVICE.domain_id)
+
+    assert (again.notification_id, again.replayed) == (first.notification_id, True)
+
+
 async def test_keys_belong_to_their_caller(server: Server) -> None:
     await say(server, idempotency_key="k")
 

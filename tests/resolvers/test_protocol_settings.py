@@ -77,6 +77,17 @@ async def test_a_plugin_that_does_not_answer_is_not_waited_for(
     assert "TimeoutError" in refused.value.message
 
 
+async def test_a_secret_among_the_options_would_be_shown_and_is_refused(server: Server) -> None:
+    signing = {"signingSecret": "whsec_" + "A" * 44}
+
+    with pytest.raises(InvalidArgument, check=at("plugin.options.signingSecret")):
+        await create(server, plugin_id="webhook", options=signing, secret_data=None)
+    with pytest.raises(InvalidArgument, check=at("plugin.options.token")):
+        await create(server, options={"token": GOOD_TOKEN})
+    assert await stored(server) == []
+    assert (await create(server, plugin_id="webhook", secret_data=signing)).options == {}
+
+
 async def test_errors_repeat_no_value_of_the_callers(server: Server) -> None:
     for changes in ({"secret_data": {"token": GOOD_TOKEN, "pin": 987654}}, {"options": {"vans": -987654}}):
         with pytest.raises(InvalidArgument) as refused:
@@ -136,6 +147,7 @@ async def test_new_options_replace_the_old_ones_and_leave_the_secret(server: Ser
         ({"options": {"vans": 0}}, InvalidArgument, "options.vans"),
         ({"options": "fast"}, InvalidArgument, "options"),
         ({"options": {"region": "moon"}}, InvalidArgument, "options"),
+        ({"options": {"pin": "12345"}}, InvalidArgument, "options.pin"),
         ({"secret_data": {"token": "x"}}, InvalidArgument, "secretData.token"),
         ({"secret_data": {}}, InvalidArgument, "secretData.token"),
         ({"secret_data": {"token": "close sesame"}}, FailedPrecondition, "plugin"),

@@ -56,6 +56,14 @@ async def test_a_push_with_a_key_is_sent_once(server: Server, wakes: Wakes) -> N
     assert wakes.worker == 1
 
 
+async def test_a_repeat_may_name_the_callers_own_domain_or_not(server: Server) -> None:
+    wanted = Push((await log_protocol(server)).protocol_id, data={}, message=MESSAGE, idempotency_key="k")
+    first = await pushes.push(server, SERVICE, wanted)
+    again = await pushes.push(server, SERVICE, replace(wanted, domain_id=SERVICE.domain_id))
+
+    assert (again.delivery.delivery_id, again.replayed) == (first.delivery.delivery_id, True)
+
+
 async def test_a_key_is_for_one_body(server: Server) -> None:
     wanted = Push((await log_protocol(server)).protocol_id, data={}, message=MESSAGE, idempotency_key="k")
     await pushes.push(server, SERVICE, wanted)

@@ -71,7 +71,7 @@ async def test_what_has_lost_its_content_is_left_out_of_a_replay(server: Server,
     assert (await rows.reload(server.database, kept)).state is DeliveryState.PENDING
 
 
-async def test_a_replay_takes_the_oldest_and_a_bounded_number(
+async def test_a_replay_takes_a_bounded_number_those_that_ended_first(
     server: Server, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steering, "MAX_REPLAYED", 3)
@@ -81,15 +81,31 @@ async def test_a_replay_takes_the_oldest_and_a_bounded_number(
     record.content_id = said.content_id
     await rows.store(server.database, record)
     dead = [
-        rows.delivery(said, protocol, state=DeliveryState.DEAD, created_at=SATURDAY_EVENING + timedelta(seconds=second))
-        for second in range(5)
+        rows.delivery(said, protocol, state=DeliveryState.DEAD, finished_at=SATURDAY_EVENING - timedelta(hours=hour))
+        for hour in range(5)
     ]
     await rows.enqueue(server.database, *dead)
 
     assert await steered.replay(server) == 3
     now = [(await rows.reload(server.database, row)).state for row in dead]
-    assert now == [DeliveryState.PENDING] * 3 + [DeliveryState.DEAD] * 2
+    assert now == [DeliveryState.DEAD] * 2 + [DeliveryState.PENDING] * 3
     assert await steered.replay(server) == 2
+
+
+async def test_what_ends_undelivered_again_keeps_nothing_from_its_turn(
+    server: Server, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "MAX_REPLAYED", 2)
+    made = {(await steered.delivery(server, DeliveryState.DEAD)).delivery_id for _ in range(3)}
+
+    assert await steered.replay(server) == 2
+    first = [claimed.delivery for claimed in await steered.claim(server)]
+    for delivery in first:
+        await steered.record(server, delivery, steered.DEAD, now=SATURDAY_EVENING + timedelta(seconds=1))
+    assert await steered.replay(server) == 2
+
+    second = {claimed.delivery.delivery_id for claimed in await steered.claim(server)}
+    assert second > made - {delivery.delivery_id for delivery in first}
 
 
 async def test_replays_at_once_send_each_delivery_again_once(server: Server, channel: Channel) -> None:

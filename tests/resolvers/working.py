@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from storage import queue, verdicts
@@ -19,8 +19,8 @@ async def claim(database: Database, *, limit: int = 1_000, lease: float = 60) ->
     return (await database.write(work)).claimed
 
 
-async def record(database: Database, delivery: Leased, verdict: Verdict) -> bool:
+async def record(database: Database, delivery: Leased, verdict: Verdict, *, now: datetime = SATURDAY_EVENING) -> bool:
     """Record an attempt that led to this; False where the lease was lost."""
     outcomes = [Outcome(delivery, verdict, Tried(SATURDAY_EVENING, 3, AttemptOutcome.RETRY))]
-    work = partial(verdicts.record, outcomes=outcomes, now=SATURDAY_EVENING, patience=timedelta(days=5))
+    work = partial(verdicts.record, outcomes=outcomes, now=now, patience=timedelta(days=5))
     return bool((await database.write(work)).outcomes)

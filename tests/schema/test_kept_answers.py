@@ -355,7 +355,7 @@ async def test_what_is_asked_once_costs_no_number(server: Server, keeping: Keepi
     await say(server)
     with _reads(server.database) as kinds:
         await keeping.ask(EVERYTHING, {"first": 20})
-    assert kinds == ["inbox", "notification", "inbox", "notification"]  # all of them the answer's own
+    assert kinds == ["inbox", "inbox", "notification", "notification"]  # all of them the answer's own
     assert _kept(keeping) == 0
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 import pytest
 
+from resolvers import notifications
 from resolvers.context import Server
+from schema.context import Context
+from schema.http import Via
 from storage.models import NotificationLevel, NotificationType
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, SERVICE, SYSTEM
 from tests.resolvers.said import say
+from tests.schema import paths
 from tests.schema.asking import ask, refused
 from tests.schema.listed import PAGE, page, say_letters, topics
+
+RESUMABLE = "{ notifications(markRead: false) { nodes { notificationId } inbox { cursor } } }"
+MISSED = """
+    query ($after: Cursor!) {
+      inboxChanges(after: $after) { events { ... on NotificationAdded { notification { notificationId } } } }
+    }
+"""
 
 
 async def test_a_list_shows_the_inbox_that_it_is_of(server: Server) -> None:
@@ -26,6 +40,27 @@ async def test_a_list_shows_the_inbox_that_it_is_of(server: Server) -> None:
     assert (await page(server, ADMIN))["inbox"] is None
     assert (await page(server, SERVICE))["inbox"] is None
     assert (await page(server, filter={"userId": "bob"}))["inbox"] is None
+
+
+@pytest.mark.parametrize("path", [paths.planned, paths.ordinary])
+async def test_what_comes_while_a_list_is_read_comes_after_the_cursor_of_its_inbox(
+    server: Server, monkeypatch: pytest.MonkeyPatch, path: Any
+) -> None:
+    await say(server)
+    assert paths.keep(RESUMABLE)
+    page_alone = notifications.page
+
+    async def page_and_one_more(*given: Any, **named: Any) -> Any:
+        listing = await page_alone(*given, **named)
+        await say(server)
+        return listing
+
+    monkeypatch.setattr(notifications, "page", page_and_one_more)
+    answer = await path(Context(server, ALICE, Via.POST), RESUMABLE, {})
+    listed = orjson.loads(answer[0] if isinstance(answer, tuple) else answer)["data"]["notifications"]
+    assert len(listed["nodes"]) == 1
+    missed = (await ask(server, ALICE, MISSED, after=listed["inbox"]["cursor"]))["inboxChanges"]["events"]
+    assert len(missed) == 1
 
 
 async def test_pages_are_walked_both_ways_by_the_cursors_of_edges(server: Server, clock: Clock) -> None:
