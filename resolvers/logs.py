@@ -242,11 +242,7 @@ class Log:
         self._stand(batch.position, batch.inbox)
 
     def _tell(self, event: Event) -> None:
-        behind = []
-        for follower in self._followers:
-            if not follower.hear(event):
-                behind.append(follower)
-        if behind:
+        if behind := [follower for follower in self._followers if not follower.hear(event)]:
             self._leave_behind(behind, event.position)
         self._keep(event)
         self._stand(event.position, event)

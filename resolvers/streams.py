@@ -151,7 +151,10 @@ def _open(caller: Caller, after: str | None, wanted: StreamFilter) -> tuple[Owne
 
 
 def listen(server: Server, owner: Owner, *, wants: Wants | None, tell: Tell | None) -> AbstractContextManager[Follower]:
-    """Follow a log together with the process's other streams. None: it wants all, and nothing can be told at once."""
+    """Follow a log together with the process's other streams.
+
+    `wants` is None for a stream that wants all, `tell` for one that can be told nothing at once.
+    """
     source = Source(partial(inbox_log.read_each, server, limit=BATCH), inbox_log.brought)
     return server.logs.listen(server.hub, owner, source=source, tell=_of_wanted(wants, tell))
 

@@ -168,6 +168,8 @@ _BOUNDS = (  # in the order of _Size
     (MAX_ROWS, "rows"),
 )
 
+_SIZES = frozenset({"first", "last", "query"})  # the arguments that say how long a page is
+
 
 class LimitsRule(ValidationRule):
     """Measures each fragment once, so that no document costs more than its length.
@@ -240,9 +242,6 @@ def _page(field: GraphQLField | None, node: FieldNode) -> int | None:
     if not isinstance(size, IntValueNode) or len(size.value) >= len(str(paging.MAX_PAGE)):
         return paging.MAX_PAGE
     return max(int(size.value), 0)
-
-
-_SIZES = frozenset({"first", "last", "query"})
 
 
 def _directed(size: _Size, node: OperationDefinitionNode | InlineFragmentNode | FragmentSpreadNode) -> _Size:

@@ -259,12 +259,15 @@ async def _connected(path: str, **options: Any) -> aiosqlite.Connection:
         raise
 
 
-def _sqlite_engine(url: URL, *, connections: int, begin: str, query_only: bool = False, **options: Any) -> AsyncEngine:
+def _sqlite_engine(
+    url: URL, *, connections: int, begin: str, query_only: bool = False, **connecting: Any
+) -> AsyncEngine:
+    """`connecting`: what the driver is told of each connection."""
     engine = create_async_engine(
         url,
         pool_size=connections,
         max_overflow=0,
-        connect_args={"async_creator_fn": _connected, **options},
+        connect_args={"async_creator_fn": _connected, **connecting},
         pool_reset_on_return=None,  # `end` below does, where there is something to roll back
         hide_parameters=True,  # errors are logged, and parameters may be secrets
         json_serializer=_dumps,
