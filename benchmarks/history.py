@@ -29,7 +29,7 @@ from benchmarks.shape import (
 )
 from benchmarks.spelling import POSTGRES, SQLITE, Spelling
 from dispatch.planner import DispatchDecision
-from storage import ids, protocols
+from storage import ids, places, protocols
 from storage.engine import Database
 from storage.models import Change, Channel, Decision, Delivery, Notification
 from storage.queries import search_texts
@@ -127,6 +127,7 @@ _MESSAGE = f"""
 _SEARCHED = f"""'{search_texts.mark(stand.DOMAIN)}\n' || lower(topic || '\n' || title || '\n{DESCRIPTION}')"""
 
 # All that a chunk has changed in an inbox were additions: the counts after one are those before the chunk, and so many.
+_SEQ = "inbox.last_seq + row_number() OVER (PARTITION BY inbox.inbox_id ORDER BY n)"
 _CHANGES = """
     INSERT INTO change (inbox_id, seq, kind, notification_id, unread_count, unseen_count, changed_at)
     SELECT inbox_id, seq, 'ADDED', notification_id,
@@ -244,11 +245,11 @@ class _Statements:
         project, is_record = f"n / {CREATES} % {self._shape.projects}", "inbox.kind = 'PROJECT'"
         is_read = f"NOT {is_record} AND n < {self._read_before}"
         return f"""
-            INSERT INTO notification (notification_id, domain_id, content_id, inbox_id, seq, feed_at, user_id,
+            INSERT INTO notification (place, notification_id, domain_id, content_id, inbox_id, seq, feed_at, user_id,
                                       project_id, parent_notification_id, is_read, read_at, decisions,
                                       created_by, created_at)
-            SELECT {self._notification_id("slot")}, '{stand.DOMAIN}', n + 1, inbox.inbox_id,
-                   inbox.last_seq + row_number() OVER (PARTITION BY inbox.inbox_id ORDER BY n),
+            SELECT inbox.inbox_id * {places.APART} + {_SEQ},
+                   {self._notification_id("slot")}, '{stand.DOMAIN}', n + 1, inbox.inbox_id, {_SEQ},
                    CASE WHEN {is_record} THEN {self._spell.feed_number} END,
                    CASE WHEN NOT {is_record} THEN inbox.owner_id END,
                    CASE WHEN n % {CREATES} = 0 THEN 'project-' || ({project}) END,

@@ -83,7 +83,7 @@ async def reach(session: AsyncSession, sayings: Sequence[Saying], *, known: Coll
     if known:
         numbers.update(dict.fromkeys(await inboxes.missing(session, known), 0))
     counted = await inboxes.add(session, numbers)
-    places = {owner: creations.places(inbox, numbers[owner]) for owner, inbox in counted.items()}
+    places = {owner: creations.last_places(inbox, numbers[owner]) for owner, inbox in counted.items()}
     reached = [_reached(saying, plan, places) for saying, plan in zip(sayings, plans, strict=True)]
     rows = [row for each in reached for row in each.notifications]
     await statements.run_all(

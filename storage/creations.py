@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from storage import feeds, statements
+from storage import feeds, places, statements
 from storage.contents import AnyContent
 from storage.inboxes import Counted
 from storage.models import (
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     unseen_count: int
 
 
-def places(inbox: Counted, number: int) -> Iterator[Place]:
+def last_places(inbox: Counted, number: int) -> Iterator[Place]:
     """Those of the last so many that were counted in an inbox, in order."""
     for later in range(number - 1, -1, -1):
         # Of a project's feed, where nothing is read, there are no counts to fall behind.
@@ -88,10 +88,11 @@ class NewNotification(NamedTuple):
         return self.content.notification_level
 
 
-_COLUMNS = statements.columns_of(Notification, but={"feed_at"})
+_COLUMNS = statements.columns_of(Notification, but={"place", "feed_at"})
 _OF_RECORDS = {dialect: f"CASE WHEN {{user_id}} IS NULL THEN {number} END" for dialect, number in feeds.NUMBER.items()}
+_PLACE = dict.fromkeys(feeds.NUMBER, places.SPELLED)
 _SHARED = {"domain_id", "content_id", "project_id", "is_read", "read_at", "created_by", "created_at"}  # of a create
-_INSERT = Insert(Notification, _COLUMNS, computed={"feed_at": _OF_RECORDS}, shared=_SHARED)
+_INSERT = Insert(Notification, _COLUMNS, computed={"place": _PLACE, "feed_at": _OF_RECORDS}, shared=_SHARED)
 
 
 def inserting(rows: Sequence[NewNotification]) -> Batch:

@@ -122,10 +122,20 @@ class _Addition(NamedTuple):
 # A project's feed is nobody's to read: it has a sequence and a total only.
 _UNREAD = "CASE {kind} WHEN 'USER' THEN {last_seq} ELSE 0 END"
 _COUNTS = {"unread_count": _UNREAD, "unseen_count": _UNREAD, "total_count": "{last_seq}", "seen_seq": "0"}
+# A number is given to those only that are new: to what conflicts, PostgreSQL would else give one too.
+_INBOX_ID = """
+    coalesce((
+        SELECT inbox_id FROM inbox
+        WHERE inbox.domain_id = {domain_id} AND inbox.kind = {kind} AND inbox.owner_id = {owner_id}
+    ), nextval('inbox_inbox_id_seq'))
+"""
 _ADD = Insert(
     Inbox,
     _Addition._fields,
-    computed={name: dict.fromkeys(("postgresql", "sqlite"), spelled) for name, spelled in _COUNTS.items()},
+    computed={
+        "inbox_id": {"postgresql": _INBOX_ID, "sqlite": "NULL"},
+        **{name: dict.fromkeys(("postgresql", "sqlite"), spelled) for name, spelled in _COUNTS.items()},
+    },
     shared={"domain_id", "last_seq"},
     then=f"""
         ON CONFLICT (domain_id, kind, owner_id) DO UPDATE SET

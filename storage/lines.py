@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, Integer, Select, String, and_, cast, fu
 from sqlalchemy.sql.util import ClauseAdapter
 from sqlmodel import col
 
-from storage import added_rows
+from storage import added_rows, places
 from storage.engine import Database
 from storage.kept import Kind
 from storage.models import Change, Content, Inbox, Notification
@@ -69,20 +69,20 @@ async def after(database: Database, seqs: Mapping[int, int], *, limit: int) -> F
     return Found(rows, {content_id: content for *content, content_id in contents})
 
 
-def _lines(dialect: str, places: Any, limit: Any) -> Select[Any]:
-    """`places`: pairs of an inbox's id and a sequence number, as JSON."""
-    place = _each(dialect, places, 2)
+def _lines(dialect: str, positions: Any, limit: Any) -> Select[Any]:
+    """`positions`: pairs of an inbox's id and a sequence number, as JSON."""
+    position = _each(dialect, positions, 2)
     within = and_(
-        col(Change.inbox_id) == place.c[0], col(Change.seq) > place.c[1], col(Change.seq) <= place.c[1] + limit
+        col(Change.inbox_id) == position.c[0], col(Change.seq) > position.c[1], col(Change.seq) <= position.c[1] + limit
     )
     few: Any = Change.__table__  # type: ignore[attr-defined]
     if dialect == "postgresql":  # which would else lead to all changes of the inbox, and look which of them are meant
         few, within = sqlalchemy.select(few).where(within).offset(0).lateral("few"), true()
-    added = (col(Notification.inbox_id) == few.c.inbox_id) & (col(Notification.seq) == few.c.seq)
+    added = col(Notification.place) == places.of(few.c.inbox_id, few.c.seq)
     statement: Any = (
         sqlalchemy.select(*[ClauseAdapter(few).traverse(column) for column in _as_text(added_rows.OF_LINE)])
-        .select_from(place)
-        .join(Inbox, col(Inbox.inbox_id) == place.c[0])
+        .select_from(position)
+        .join(Inbox, col(Inbox.inbox_id) == position.c[0])
         .join(few, within)
         .outerjoin(Notification, added)
     )

@@ -11,6 +11,7 @@ from sqlalchemy import Column, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlmodel import Field, Relationship, SQLModel
 
+from storage import places
 from storage.columns import Json, Number, Sealed, Text, UtcDateTime, enum_text
 from storage.queries import search_texts
 
@@ -170,6 +171,12 @@ class Inbox(SQLModel, table=True):
     total_count: int = Field(default=0, sa_type=Number)
 
 
+def _place(context: DefaultExecutionContext) -> int:
+    given = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    inbox_id: int | None = given.get("inbox_id")
+    return -int(given["content_id"]) if inbox_id is None else places.of(inbox_id, int(given["seq"]))
+
+
 class Notification(SQLModel, table=True):
     """A row in a user's inbox, or the record (`user_id` null) of a project, a domain or a push."""
 
@@ -211,13 +218,19 @@ class Notification(SQLModel, table=True):
             sqlite_where=text("feed_at IS NOT NULL"),
             postgresql_where=text("feed_at IS NOT NULL"),
         ),
-        # an inbox's rows up to a position, or after one
-        Index("notification_by_inbox", "inbox_id", "seq"),
         # is this content still needed? whose rows have what a search found?
         Index("notification_by_content", "content_id", "user_id"),
+        UniqueConstraint("notification_id"),
     )
 
-    notification_id: str = Field(primary_key=True, sa_type=Text)
+    # an inbox's rows up to a position, or after one
+    place: int = Field(
+        default=None,
+        primary_key=True,
+        sa_type=Number,
+        sa_column_kwargs={"autoincrement": False, "default": _place},
+    )
+    notification_id: str = Field(sa_type=Text)
     domain_id: str = Field(sa_type=Text)
     content_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("content.content_id")])
     inbox_id: int | None = Field(default=None, sa_type=Number, sa_column_args=[ForeignKey("inbox.inbox_id")])

@@ -147,7 +147,7 @@ _PAGES = KeptPages(_plain, _led_by, NotificationRow)
 
 # Lists of what has texts. Where nothing is sought, they are lists like others.
 
-_WALKED = TABLE.c.notification_id, TABLE.c.content_id, TABLE.c.inbox_id, TABLE.c.created_at
+_WALKED = TABLE.c.place, TABLE.c.notification_id, TABLE.c.content_id, TABLE.c.inbox_id, TABLE.c.created_at
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, rows: int,
     statement = selection(selected, order, [or_(is_found, first.c.number == rows + 1)])
     statement = statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
     statement = _read_from(first, statement).add_columns(first.c.number)
-    return statement.join(TABLE, TABLE.c.notification_id == first.c.notification_id) if is_sqlite else statement
+    return statement.join(TABLE, TABLE.c.place == first.c.place) if is_sqlite else statement
 
 
 def _of_contents(listed: _Listed, contents: str, is_sqlite: bool) -> FromClause:

@@ -22,6 +22,7 @@ from sqlmodel import col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from storage import places
 from storage.dialects import among, checked
 from storage.engine import Database
 from storage.kept import Kind
@@ -175,8 +176,8 @@ async def set_all_read(session: AsyncSession, inbox: Inbox, *, up_to: int, now: 
 
 async def count_after(session: AsyncSession, inbox_id: int, seq: int) -> int:
     """How many of an inbox's rows came after a sequence number."""
-    statement = select(func.count()).select_from(Notification)
-    return (await session.exec(statement.where(Notification.inbox_id == inbox_id, col(Notification.seq) > seq))).one()
+    those = places.within(Notification.place, inbox_id, after=seq)
+    return (await session.exec(select(func.count()).select_from(Notification).where(those))).one()
 
 
 async def remove(session: AsyncSession, notification_ids: Collection[str], scope: Scope) -> Sequence[Notification]:
@@ -186,7 +187,7 @@ async def remove(session: AsyncSession, notification_ids: Collection[str], scope
 
 async def remove_all(session: AsyncSession, inbox_id: int, *, up_to: int) -> Sequence[Notification]:
     """Delete an inbox's rows up to a sequence number; those that were there are returned."""
-    return await _delete(session, col(Notification.inbox_id) == inbox_id, col(Notification.seq) <= up_to)
+    return await _delete(session, places.within(Notification.place, inbox_id, up_to=up_to))
 
 
 async def _delete(session: AsyncSession, *where: ColumnElement[bool]) -> Sequence[Notification]:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from storage import places
 from storage.dialects import among
 from storage.models import Attempt, Change, Delivery, Inbox, Notification
 
@@ -85,8 +86,8 @@ def _past(row: type[Notification], before: datetime) -> list[ColumnElement[bool]
     """Created before an instant, and so is everything that came before it into its inbox: that can go at once."""
     earlier = aliased(Notification)
     is_newer = (
-        col(earlier.inbox_id) == row.inbox_id,
-        col(earlier.seq) < col(row.seq),
+        col(earlier.place) > places.of(col(row.inbox_id), 0),
+        col(earlier.place) < col(row.place),
         col(earlier.created_at) >= before,
     )
     return [col(row.created_at) < before, _first(earlier.notification_id, *is_newer).is_(None)]

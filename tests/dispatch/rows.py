@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,6 +24,8 @@ from storage.models import (
     Quota,
 )
 from storage.queue import Leased
+
+_PLACES = count(-(2**62))  # of rows in no inbox, of which several may have one content here
 
 SATURDAY_EVENING = datetime(2026, 1, 31, 17, 12, 40, 990_000, tzinfo=UTC)
 
@@ -67,6 +70,7 @@ def content(**fields: Any) -> Content:
 
 def notification(said: Content, **fields: Any) -> Notification:
     defaults = {
+        "place": next(_PLACES),
         "notification_id": ids.new(ids.NOTIFICATION),
         "domain_id": said.domain_id,
         "content_id": said.content_id,

@@ -252,7 +252,13 @@ class _Plain:
         }
 
     def row(self, row: SQLModel) -> list[Any]:
-        drawn = {"delivery_id", "generation", "feed_at", "body_hash"}  # of a domain's create, the hash has its id
+        drawn = {
+            "delivery_id",
+            "generation",
+            "place",
+            "feed_at",
+            "body_hash",
+        }  # of a domain's create, the hash has its id
         values = {name: value for name, value in row.model_dump().items() if name not in drawn}
         return [type(row).__name__, *((name, self._value(name, value)) for name, value in sorted(values.items()))]
 

@@ -40,6 +40,7 @@ async def rows(database: Database, clock: Clock) -> list[Notification]:
                 domain_id="d",
                 user_id="u",
                 inbox_id=inbox_id,
+                seq=number,
                 content=Content(
                     domain_id="d",
                     topic=chance.choice("aBc"),
