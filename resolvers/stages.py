@@ -208,7 +208,7 @@ class Reader:
     def _filters(self, given: Sequence[Given] | None, place: str) -> list[Filter]:
         filters, spelled = asking.filters(given or [], place)
         self.spelled |= spelled
-        self.filters += len(filters)
+        self.filters += sum(each.weight for each in filters)
         if self.filters > MAX_FILTERS:
             raise _invalid(f"The stages of a query have {MAX_FILTERS} filters at most, all in all.", place)
         self.values += sum(len(each.value) for each in filters if isinstance(each.value, list))

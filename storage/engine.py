@@ -43,13 +43,23 @@ EXAMPLES = "examples"  # of a session: those of its database
 # What PostgreSQL does where it expects many rows: it makes ready for all that an inbox, or what has a text, may have,
 # or it reads through a table. Where few rows are read, one by one, it is kept from that.
 FOR_MANY_ROWS = tuple(f"enable_{how}" for how in ("hashjoin", "material", "memoize", "mergejoin", "seqscan"))
+# How it plans kept statements: once for a connection, whatever the values are; to plan a read anew takes longer than
+# most reads do. How long a page is it does not know, and takes a tenth of all rows for it. It is kept from what it does
+# for so many: to compile, to ask further processes, and, where it takes rows for far from each other on a slow disk, to
+# sort all of them instead of reading the first ones in the order of an index.
+PLANNED_ONCE = {
+    **dict.fromkeys(FOR_MANY_ROWS, "off"),
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "plan_cache_mode": "force_generic_plan",
+    "random_page_cost": "1.1",
+}
 SCAN_AT_MOST = timedelta(seconds=5)  # for a kept statement that may read any number of rows
 
 # What SQLite is asked to do and cannot by itself: name, number of arguments.
 SQLITE_FUNCTIONS: tuple[tuple[str, int, Callable[..., Any]], ...] = (
     ("casefold", 1, texts.sqlite_casefold),
     ("text_contains", 2, texts.sqlite_contains),
-    ("text_matches", 2, texts.sqlite_matches),
     ("json_keys", 2, json_keys.sqlite_keys),
     ("json_objects", 2, json_keys.sqlite_objects),
     ("json_sort_key", 2, json_keys.sqlite_sort_key),
@@ -198,8 +208,7 @@ class Database:
         arguments, options = self._reader.dialect.create_connect_args(self.url)
         connection = await asyncpg.connect(*arguments, **options)
         try:
-            # It compiles a statement for as many rows as there are in a large table, however few are asked for.
-            await connection.execute("; ".join(f"SET {name} = off" for name in (*FOR_MANY_ROWS, "jit")))
+            await connection.execute("; ".join(f"SET {name} = {value}" for name, value in PLANNED_ONCE.items()))
             await connection.set_type_codec("json", encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
         except BaseException:
             connection.terminate()
@@ -279,6 +288,8 @@ def _sqlite_engine(
         connection.isolation_level = None  # the driver begins nothing by itself: `begin` below does
         for name, arguments, function in SQLITE_FUNCTIONS:
             connection.create_function(name, arguments, function, deterministic=True)
+        matches = time_limits.heeded(texts.sqlite_matches, record)
+        connection.create_function("text_matches", 2, matches, deterministic=True)
         time_limits.prepare(connection, record)
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

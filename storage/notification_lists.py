@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -33,7 +33,7 @@ from storage.queries import fields, operators, search, search_index, sorting
 from storage.queries.fields import Fields
 from storage.queries.operators import EVERYTHING, Question
 from storage.queries.search import InSession, Texts, Walked
-from storage.queries.search_index import Led
+from storage.queries.search_index import Led, Lookup
 from storage.queries.search_samples import Asker
 from storage.queries.sorting import Sort
 from storage.scope import Scope
@@ -114,7 +114,7 @@ def page_kept(
 ) -> Awaitable[Page[NotificationRow]]:
     """A page of those in scope, where no more is asked than the filter's own fields and a keyword. Raises Unaskable."""
     assert wanted.question.is_keyword
-    if wanted.question is EVERYTHING:
+    if wanted.question is EVERYTHING and wanted.notification_ids is None:
         return _PAGES.read(database, order, selected, bounds, scope, wanted)
     return _page(database, _listed(scope, wanted), order, bounds, selected)
 
@@ -164,32 +164,67 @@ def _listed(scope: Scope, wanted: Filter) -> _Listed:
     return _Listed(scope, replace(wanted, question=replace(wanted.question, keyword=None)), texts)
 
 
+@dataclass(frozen=True)
+class _Way:
+    """What reads the rows of a page, and whether there are rows beyond it."""
+
+    inside: Kind
+    outside: Kind
+    given: tuple[Any, ...]
+    rows: list[NotificationRow] | None = None  # the page's, where they have been read
+
+
 async def _page(
     asker: Asker, listed: _Listed, order: Order, bounds: Bounds, selected: Selected
 ) -> Page[NotificationRow]:
-    """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
-    given: tuple[Any, ...] = (bounds, listed)
-    (inside, outside), fixed = _THROUGH, tuple(order)
-    led = await search.lead(asker, listed.texts, listed.scope.domain_id)
-    is_rare = led is not None and led.is_rare
-    is_begun = led is not None and not is_rare and _is_indexed(order)
-    first = await search.beginning(partial(_walk, asker, given, (fixed, selected)), bounds) if is_begun else None
-    contents = None if first is not None else await _contents(asker, listed, led, is_begun=is_begun)
-    if contents is not None:
-        (inside, outside), given = _RARE if is_rare else _FOUND, (*given, contents, asker.is_sqlite)
+    fixed = tuple(order)
+    way = await _way(asker, listed, bounds, (fixed, selected))
 
     async def rows() -> list[NotificationRow]:
-        return await asker.rows(inside, given, (fixed, selected)) if first is None else first
+        return await asker.rows(way.inside, way.given, (fixed, selected)) if way.rows is None else way.rows
 
     async def beyond() -> list[NotificationRow]:
-        return await asker.rows(outside, given, (fixed, ROWS_ALONE))
+        return await asker.rows(way.outside, way.given, (fixed, ROWS_ALONE))
 
     return await paging.assembled(bounds, rows, beyond if selected.beyond else None)
 
 
-async def _contents(asker: Asker, listed: _Listed, led: Led | None, *, is_begun: bool = False) -> str | None:
+async def _way(asker: Asker, listed: _Listed, bounds: Bounds, fixed: kept_pages.Fixed) -> _Way:
+    """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
+    through = _Way(*_THROUGH, (bounds, listed))
+    led = await search.lead(asker, listed.texts, listed.scope.domain_id)
+    if led is None:
+        return through
+    is_begun = not led.is_rare and _is_indexed(fixed[0])
+    first = await search.beginning(partial(_walk, asker, through.given, fixed), bounds) if is_begun else None
+    if first is not None:
+        return replace(through, rows=first)
+    if not (led.is_rare or is_begun or await _is_long(asker, listed)):
+        return through
+    return await (_listed_first if asker.is_sqlite else _looked_up)(asker, led, through, fixed) or through
+
+
+async def _listed_first(asker: Asker, led: Led, through: _Way, _fixed: kept_pages.Fixed) -> _Way | None:
+    """On SQLite, where two statements cost no more than one."""
+    bounds, listed = through.given
+    contents = await search.contents(asker, led, listed.scope.domain_id)
+    return None if contents is None else _Way(*(_RARE if led.is_rare else _FOUND), (bounds, listed, contents))
+
+
+async def _looked_up(asker: Asker, led: Led, through: _Way, fixed: kept_pages.Fixed) -> _Way | None:
+    """On PostgreSQL, which is not waited for twice: the contents and the page by one statement."""
+    bounds, listed = through.given
+    lookup, limit = search_index.lookup(led, listed.scope.domain_id), search.MANY_FOUND + 1
+    if lookup is None:
+        return None
+    given = (bounds, listed, lookup, limit)
+    rows = await asker.rows(_LOOKED_UP[0], given, fixed)
+    return _Way(*_LOOKED_UP, given, [row for row in rows if row.position]) if rows[0].number < limit else None
+
+
+async def _contents(asker: Asker, listed: _Listed, led: Led | None) -> str | None:
     """What the index of texts leads to, where that is rare, or there are more rows than are read in any case."""
-    if led is None or not (led.is_rare or is_begun or await _is_long(asker, listed)):
+    if led is None or not (led.is_rare or await _is_long(asker, listed)):
         return None
     return await search.contents(asker, led, listed.scope.domain_id)
 
@@ -206,27 +241,56 @@ async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, r
 
 
 def _inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
-    return paging.inside(_searched(fixed, listed, within(listed.scope)), fixed[0], bounds)
+    return _through(paging.inside, fixed, bounds, listed)
 
 
 def _outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
-    return paging.outside(_searched(fixed, listed, within(listed.scope)), fixed[0], bounds)
+    return _through(paging.outside, fixed, bounds, listed)
 
 
-def _found_inside(
-    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str, is_sqlite: bool
+def _through(part: Callable[..., Select[Any]], fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
+    """Rows that are named are read before it is asked whose they are: an inbox may have more than are ever named."""
+    named, wanted = listed.wanted.notification_ids, replace(listed.wanted, notification_ids=None)
+    searched = _searched(fixed, replace(listed, wanted=wanted), within(listed.scope))
+    statement = part(searched, fixed[0], bounds)
+    if named is None:
+        return statement
+    rows = sqlalchemy.select(TABLE).where(TABLE.c.notification_id.in_(named)).offset(0)
+    return _read_from(rows.subquery("named"), statement)
+
+
+def _found_inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str) -> Select[Any]:
+    page = paging.inside(_searched(fixed, listed), fixed[0], bounds)
+    return _read_from(_of_listed(listed, contents), page)
+
+
+def _found_outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str) -> Select[Any]:
+    beyond = paging.outside(_searched(fixed, listed), fixed[0], bounds)
+    return _read_from(_of_listed(listed, contents), beyond)
+
+
+def _looked_up_inside(
+    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, lookup: Lookup, limit: int
 ) -> Select[Any]:
-    return _read_from(
-        _of_contents(listed, contents, is_sqlite), paging.inside(_searched(fixed, listed), fixed[0], bounds)
-    )
+    """Each row with its `position` in the page, and the `number` of contents that were found, `limit` at most.
+
+    Where that is reached, or the page is empty, there is one row without a position.
+    """
+    them = search_index.having(lookup, listed.scope.domain_id, limit).cte("them")
+    counted = sqlalchemy.select(func.count().label("number")).select_from(them).subquery("counted")
+    directions = paging.directions(fixed[0], backwards=bounds.backwards)
+    position = func.row_number().over(order_by=directions).label("position")
+    statement = paging.inside(_searched(fixed, listed).add_columns(position), fixed[0], bounds)
+    page = _read_from(_of_each(listed, them), statement).where(counted.c.number < limit).lateral("page")
+    rows = sqlalchemy.select(*page.c, counted.c.number).select_from(counted.outerjoin(page, true()))
+    return rows.order_by(page.c.position)
 
 
-def _found_outside(
-    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str, is_sqlite: bool
+def _looked_up_outside(
+    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, lookup: Lookup, limit: int
 ) -> Select[Any]:
-    return _read_from(
-        _of_contents(listed, contents, is_sqlite), paging.outside(_searched(fixed, listed), fixed[0], bounds)
-    )
+    them = search_index.having(lookup, listed.scope.domain_id, limit).subquery("them")
+    return _read_from(_of_each(listed, them), paging.outside(_searched(fixed, listed), fixed[0], bounds))
 
 
 def _found_led_by(_fixed: kept_pages.Fixed, _bounds: Bounds, listed: _Listed, *_found: Any) -> str | None:
@@ -260,18 +324,20 @@ def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, rows: int,
     return statement.join(TABLE, TABLE.c.place == first.c.place) if is_sqlite else statement
 
 
-def _of_contents(listed: _Listed, contents: str, is_sqlite: bool) -> FromClause:
+def _of_listed(listed: _Listed, contents: str) -> FromClause:
+    """The rows of a list that have one of these contents, which SQLite reads as JSON."""
+    contents_found = col(Notification.content_id).in_(search_index.read(contents, is_sqlite=True))
+    return sqlalchemy.select(TABLE).where(contents_found, *_leading(listed, is_led=False)).subquery("found")
+
+
+def _of_each(listed: _Listed, them: FromClause) -> FromClause:
     """The rows of a list that have one of these contents.
 
     PostgreSQL is to look for them content by content: who has how many rows it does not know of kept statements.
     """
-    conditions, content_id = _leading(listed, is_led=False), col(Notification.content_id)
-    each = search_index.read(contents, is_sqlite=is_sqlite)
-    if is_sqlite:
-        return sqlalchemy.select(TABLE).where(content_id.in_(each), *conditions).subquery("found")
-    them = each.subquery("them")
-    of_one = sqlalchemy.select(TABLE).where(content_id == them.c.content_id, *conditions).offset(0).lateral("of_one")
-    return sqlalchemy.select(of_one).select_from(them).join(of_one, true()).subquery("found")
+    of_content = col(Notification.content_id) == them.c.content_id
+    rows = sqlalchemy.select(TABLE).where(of_content, *_leading(listed, is_led=False)).offset(0).lateral("of_one")
+    return sqlalchemy.select(rows).select_from(them).join(rows, true()).subquery("found")
 
 
 def _counted(_fixed: None, listed: _Listed, rows: int) -> Select[Any]:
@@ -286,7 +352,7 @@ def _searched(fixed: kept_pages.Fixed, listed: _Listed, scope: Sequence[ColumnEl
 
 def _read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
     """The statement, of only these of the notifications."""
-    return ClauseAdapter(rows).traverse(statement)
+    return ClauseAdapter(rows, adapt_from_selectables={TABLE}).traverse(statement)
 
 
 def _asked(listed: _Listed) -> list[ColumnElement[bool]]:
@@ -345,4 +411,5 @@ _FIRST = Kind(_walked, _walk_led_by, NotificationRow)
 _NEXT = Kind(_walked, row=NotificationRow)
 _FOUND = Kind(_found_inside, row=NotificationRow), Kind(_found_outside, row=NotificationRow)
 _RARE = replace(_FOUND[0], led_by=_found_led_by), replace(_FOUND[1], led_by=_found_led_by)
+_LOOKED_UP = Kind(_looked_up_inside, row=NotificationRow), Kind(_looked_up_outside, row=NotificationRow)
 _COUNTED = Kind(_counted)

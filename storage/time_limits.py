@@ -6,11 +6,11 @@ Every connection to SQLite looks from its beginning on, so that a limit is a num
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -18,18 +18,30 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage.errors import TooCostly
 
+T = TypeVar("T")
+
 STEPS = 10_000  # of SQLite's machine between two looks at the clock: about a millisecond
 ENDS = "ends"  # of a connection to SQLite: when what it does has to be over, in monotonic seconds
 
 
 def prepare(connection: Any, record: Any) -> None:
     """Let a new connection to SQLite look at the clock."""
-    info = record.info
+    connection.run_async(lambda driver: driver.set_progress_handler(lambda: _is_over(record), STEPS))
 
-    def is_over() -> bool:
-        return monotonic() > info.get(ENDS, math.inf)  # type: ignore[no-any-return]
 
-    connection.run_async(lambda driver: driver.set_progress_handler(is_over, STEPS))
+def heeded(function: Callable[..., T], record: Any) -> Callable[..., T]:
+    """The same for a new connection to SQLite, but that looks at the clock itself: its steps may take seconds each."""
+
+    def heeding(*arguments: Any) -> T:
+        if _is_over(record):
+            raise TimeoutError
+        return function(*arguments)
+
+    return heeding
+
+
+def _is_over(record: Any) -> bool:
+    return monotonic() > record.info.get(ENDS, math.inf)  # type: ignore[no-any-return]
 
 
 def lift(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Select, func, select, true
 from storage.pipelines import documents, groups, projections
 from storage.pipelines.rows import Ordering, Rows, labelled, produced
 from storage.pipelines.stages import Count, Group, Key, Limit, Match, Project, Skip, Sort, Stage, Unwind
-from storage.pipelines.values import Value, value_of, whole
+from storage.pipelines.values import Value, stored, value_of
 from storage.queries.fields import DOCUMENTS, Asked, Kind
 from storage.queries.operators import Unaskable, conditions
 
@@ -67,28 +67,28 @@ def _sort(rows: Rows, stage: Sort) -> Rows:
 
 
 def _limit(rows: Rows, stage: Limit) -> Rows:
-    return rows.read_from(rows.in_order(rows.selected()).limit(stage.rows).subquery())
+    return rows.read_from(rows.in_order(rows.selected()).limit(stage.rows).cte())
 
 
 def _skip(rows: Rows, stage: Skip) -> Rows:
-    return rows.read_from(rows.in_order(rows.selected()).offset(stage.rows).subquery())
+    return rows.read_from(rows.in_order(rows.selected()).offset(stage.rows).cte())
 
 
 def _count(rows: Rows, stage: Count) -> Rows:
-    counted = rows.statement.add_columns(func.count().label("f0")).having(func.count() > 0).subquery()
+    counted = rows.statement.add_columns(func.count().label("f0")).having(func.count() > 0).cte()
     fields = produced({stage.name: Value(counted.c.f0, Kind.NUMBER)})
     return replace(rows, statement=select().select_from(counted), fields=fields, order=[], keys=())
 
 
 def _unwind(rows: Rows, stage: Unwind) -> Rows:
     """A row for each element of a list, which takes the list's place."""
-    table = rows.selected().subquery()
+    table = rows.selected().cte()
     rows = rows.read_from(table)
     asked = rows.resolve(stage.path, "path")
     field = asked.field
     if field.kind not in DOCUMENTS:  # one value is its own only element
         return replace(rows, statement=rows.statement.where(field.column.is_not(None)))
-    listed = documents.straight(field.column, asked.path) if asked.path else whole(field)
+    listed = documents.straight(field.column, asked.path) if asked.path else stored(field)
     elements, element, position = documents.elements(listed, on_postgresql=rows.on_postgresql)
     unwound = replace(field, column=documents.replaced(field.column, asked.path, element), kind=Kind.JSON)
     fields = {key: unwound if each is field else each for key, each in rows.fields.fields.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -22,17 +23,18 @@ LARGEST_AMOUNT, SMALLEST_AMOUNT = 1e30, 1e-30  # as in `storage.pipelines.docume
 _NOWHERE = object()
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, *, integers: range = EXACT_INTEGERS) -> Any:
     """The value with no fraction where there is none: 1.0 is 1, so that both engines show the same."""
     if isinstance(value, float):
-        return int(value) if value.is_integer() and int(value) in EXACT_INTEGERS else value
+        number = int(Decimal(repr(value))) if value.is_integer() else None  # by its digits, as PostgreSQL reads it
+        return value if number is None or number not in integers else number
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+        return {key: plain(item, integers=integers) for key, item in value.items()}
+    return [plain(item, integers=integers) for item in value] if isinstance(value, list) else value
 
 
 def canonical(value: Any) -> str | None:
-    return None if value is None else _dumps(plain(value))
+    return None if value is None else _dumps(plain(value, integers=INT64))
 
 
 def _dumps(value: Any) -> str:
@@ -121,7 +123,24 @@ def _merged(pairs: str) -> str | None:
 
 
 def _set(texts: str) -> str | None:
-    return canonical(sorted(map(orjson.loads, orjson.loads(texts)), key=lambda value: json_keys.sort_key(value, ())))
+    return canonical(sorted(map(orjson.loads, orjson.loads(texts)), key=_place))
+
+
+def _place(value: Any) -> tuple[str, str]:
+    return json_keys.sort_key(value, ()), _jsonb(value)
+
+
+def _spelled(text: str | None) -> str | None:
+    return None if text is None else _jsonb(orjson.loads(text))
+
+
+def _jsonb(value: Any) -> str:
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: (len(name.encode()), name))
+        return f"{{{', '.join(f'{_jsonb(name)}: {_jsonb(value[name])}' for name in names)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_jsonb, value))}]"
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else orjson.dumps(value).decode()
 
 
 def _size(text: str | None) -> int | None:
@@ -182,6 +201,7 @@ FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "document_amount": (1, _amount),
     "document_date": (2, _date),
     "document_quoted": (1, canonical),
+    "document_spelled": (1, _spelled),
     "document_list": (1, _list),
     "document_set": (1, _set),
     "document_merged": (1, _merged),

@@ -118,6 +118,14 @@ class _TruthOf(_Call):
     postgresql = "(CASE {0} WHEN 'true'::jsonb THEN 1 WHEN 'false'::jsonb THEN 0 END)"
 
 
+class spelled(_Call):
+    """A JSON value as PostgreSQL writes jsonb: different values are different texts, in the same order everywhere."""
+
+    type = Text()
+    sqlite = "document_spelled({0})"
+    postgresql = '(CAST({0} AS text) COLLATE "C")'
+
+
 class amount(_Call):
     """A number to calculate with: a double, none beyond 1e30, and 0 where it is nearer to it than 1e-30.
 
@@ -206,7 +214,8 @@ def _distinct_on_sqlite(element: distinct, compiler: SQLCompiler, **options: Any
 @compiles(distinct, "postgresql")
 def _distinct_on_postgresql(element: distinct, compiler: SQLCompiler, **options: Any) -> str:
     value, condition = (compiler.process(clause, **options) for clause in element.clauses)
-    place = compiler.process(sorted_by(literal_column("each.value"), ()), **options)
+    each: Expression = literal_column("each.value")
+    place = ", ".join(compiler.process(term, **options) for term in (sorted_by(each, ()), spelled(each)))
     found = f"jsonb_agg({value}) FILTER (WHERE {value} IS NOT NULL AND {condition})"
     return (
         f"(SELECT COALESCE(jsonb_agg(each.value ORDER BY {place}), '[]') FROM"

@@ -66,7 +66,7 @@ def of(rows: Rows, stage: Group) -> Rows:
 
 def _order(keys: Sequence[Value]) -> list[Ordering]:
     """By the keys' ranks, and by whole values where these are alike: no two groups have one place, so pages fit."""
-    wholes = [key.expression for key in keys if key.kind is Kind.JSON]
+    wholes = [documents.spelled(key.expression) for key in keys if key.kind is Kind.JSON]
     return [*(Ordering(key.rank) for key in keys), *(Ordering(whole) for whole in wholes)]
 
 
@@ -77,14 +77,14 @@ def _members(rows: Rows, by: Sequence[Expression], operands: Sequence[_Operand])
         *labelled("v", [operand.value.expression for operand in operands]),
         *labelled("c", [operand.condition for operand in operands]),
         *labelled("p", [operand.position for operand in operands]),
-    ).subquery()
+    ).cte()
 
 
 def _grouped(members: FromClause, keys: int, made: Sequence[Expression]) -> FromClause:
     by = [members.c[f"k{index}"] for index in range(keys)]
     statement = select(*labelled("k", by), *labelled("f", made)).select_from(members)
     # Without keys there is one group, and none where there are no rows.
-    return (statement.group_by(*by) if by else statement.having(func.count() > 0)).subquery()
+    return (statement.group_by(*by) if by else statement.having(func.count() > 0)).cte()
 
 
 def _key(rows: Rows, key: Key, place: str) -> Value:

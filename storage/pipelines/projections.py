@@ -25,7 +25,7 @@ def of(rows: Rows, stage: Project) -> Rows:
     kept = [rows.fields.fields[name] for name in names]
     values = {field.name: value_of(Asked(field)) for field in kept} | made
     if not values:
-        raise Unaskable("This leaves no field.", field="excludeKeys")
+        raise Unaskable("This leaves no field.", field="excludeKeys" if stage.excluded else "onlyKeys")
     projected = replace(rows, fields=produced(values), keys=[name for name in rows.keys if name in names])
     return _materialised(projected) if any(_is_made(operand) for _, operand in stage.fields) else projected
 

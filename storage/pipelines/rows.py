@@ -14,7 +14,7 @@ from sqlalchemy import FromClause, Select, select
 
 from storage.pipelines.documents import Expression
 from storage.pipelines.values import Value, value_of
-from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Field, Fields, UnknownKey
+from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Field, Fields, UnknownKey, check_length
 from storage.queries.operators import Unaskable
 
 
@@ -23,6 +23,7 @@ class Produced(Fields):
     """The fields that a stage made, by the names that the caller gave them."""
 
     def resolve(self, key: str) -> Asked:
+        check_length(key)
         name, *path = key.split(SEPARATOR)
         field = self.fields.get(name)
         if field is None:

@@ -80,4 +80,9 @@ def whole(field: Field) -> Expression:
     if field.is_ours:
         shown = {name: documents.at(field.column, [stored]) for name, stored in OURS.items()}
         return case((field.column.is_not(None), documents.obj(shown)))
+    return stored(field)
+
+
+def stored(field: Field) -> Expression:
+    """All that a field of JSON holds, as it is stored."""
     return field.column if field.column.type is documents.TYPE else documents.whole(field.column)

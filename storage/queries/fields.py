@@ -53,7 +53,8 @@ class Field:
     def comparable(self) -> ColumnElement[Any]:
         """The column in the type that its values are compared and sorted in: booleans as 0 and 1."""
         if self.kind is Kind.BOOLEAN:
-            return case((self.column, literal(1, BigInteger)), else_=0)
+            number = case((self.column, literal(1, BigInteger)), else_=0)
+            return case((self.column.is_not(None), number)) if self.is_nullable else number
         if self.kind is Kind.ENUM:
             return type_coerce(self.column, Text())
         return type_coerce(self.column, BigInteger()) if self.kind is Kind.NUMBER else self.column
@@ -79,11 +80,8 @@ class Fields:
 
         `message.tags.urgency` leads into a field that holds JSON. Raises UnknownKey.
         """
-        if len(key) > MAX_KEY_CHARACTERS:
-            raise UnknownKey(f"A key has {MAX_KEY_CHARACTERS} characters at most.")
+        check_length(key)
         name, *path = key.split(SEPARATOR)
-        if len(path) >= MAX_PATH_SEGMENTS:
-            raise UnknownKey(f"A key has {MAX_PATH_SEGMENTS} segments at most.")
         field = self.fields.get(_camel_case(name))
         if field is None:
             raise UnknownKey(f"There is no such field; there are {', '.join(sorted(self.fields))}.")
@@ -92,6 +90,14 @@ class Fields:
         if not all(path):
             raise UnknownKey("A segment of a key may not be empty.")
         return Asked(field, tuple(map(_snake_case, path)) if field.is_ours else tuple(path))
+
+
+def check_length(key: str) -> None:
+    """Raises UnknownKey."""
+    if len(key) > MAX_KEY_CHARACTERS:
+        raise UnknownKey(f"A key has {MAX_KEY_CHARACTERS} characters at most.")
+    if key.count(SEPARATOR) >= MAX_PATH_SEGMENTS:
+        raise UnknownKey(f"A key has {MAX_PATH_SEGMENTS} segments at most.")
 
 
 def _camel_case(name: str) -> str:

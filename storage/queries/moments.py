@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 MAX_CHARACTERS = 64
 EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)  # no row is older, and no year has fewer digits
 
+_WHOLE = re.compile("[0-9]{4}(-[0-9]{2})?", re.ASCII)  # a year, or a month
 _FROM_NOW = re.compile(r"now(?:/([dwm]))?(?: *([+-]) *([0-9]{1,12}) *([smhdw]))?", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -17,11 +18,15 @@ class NoMoment(ValueError):
 
 
 def parse(spelled: str) -> datetime:
-    """A date, or a date and a time; without an offset it is UTC. Raises NoMoment."""
+    """A date, with or without a time, or a month or a year, which is its first day; without an offset it is UTC.
+
+    Raises NoMoment.
+    """
     try:
         if len(spelled) > MAX_CHARACTERS:
             raise ValueError
-        moment = datetime.fromisoformat(spelled)
+        first = f"{spelled}-01-01"[: len("YYYY-MM-DD")] if _WHOLE.fullmatch(spelled) else spelled
+        moment = datetime.fromisoformat(first)
         return _cut(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         raise NoMoment("This must be a date of ISO 8601, such as 2026-01-31 or 2026-01-31T17:12:40.990Z.") from None

@@ -20,7 +20,7 @@ from storage import kept
 from storage.columns import INT64
 from storage.errors import StorageError
 from storage.queries import json_keys, moments, patterns, texts
-from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
+from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey, check_length
 from storage.queries.json_keys import ANY, KEY, OBJECT, any_key, any_object
 
 MAX_FILTERS = 50  # of one question, filter and filterOr together
@@ -82,6 +82,11 @@ class Filter:
     operator: str
     value: Any = None
 
+    @property
+    def weight(self) -> int:
+        """How many it counts as: of a match, each key is a condition."""
+        return max(1, len(self.value)) if isinstance(self.value, dict) else 1
+
 
 @dataclass(frozen=True)
 class Question:
@@ -116,7 +121,7 @@ def conditions(fields: Fields, question: Question) -> list[ColumnElement[bool]]:
 def condition(fields: Fields, wanted: Filter, *, now: datetime) -> ColumnElement[bool]:
     """What must hold of a row by one filter. Raises Unaskable, with the field `key`, `operator` or `value`."""
     try:
-        asked = fields.resolve(_storable(wanted.key, "key"))
+        asked = fields.resolve(storable(wanted.key, field="key"))
     except UnknownKey as error:
         raise Unaskable(str(error), field="key") from None
     if wanted.operator not in Operator.__members__.values():
@@ -126,7 +131,7 @@ def condition(fields: Fields, wanted: Filter, *, now: datetime) -> ColumnElement
 
 def words(keyword: str | None) -> list[str]:
     """The texts of which a keyword asks that one is there. Raises Unaskable."""
-    found = _storable(keyword or "", "keyword").split()
+    found = storable(keyword or "", field="keyword").split()
     if len(keyword or "") > MAX_SOUGHT_CHARACTERS:
         raise Unaskable(f"A keyword has {MAX_SOUGHT_CHARACTERS} characters at most.", field="keyword")
     return found
@@ -150,10 +155,11 @@ def _keyword(fields: Fields, keyword: str | None) -> list[ColumnElement[bool]]:
 
 def _check_size(question: Question) -> None:
     every = [*_placed(question.filter, "filter"), *_placed(question.filter_or, "filterOr")]
-    if len(every) > MAX_FILTERS:
-        raise Unaskable(f"A query has {MAX_FILTERS} filters at most.", field=every[MAX_FILTERS][0])
-    values = 0
+    filters = values = 0
     for place, each in every:
+        filters += each.weight
+        if filters > MAX_FILTERS:
+            raise Unaskable(f"A query has {MAX_FILTERS} filters at most; each key of a match is one.", field=place)
         values += len(each.value) if isinstance(each.value, list) else 0
         if values > MAX_VALUES:
             message = f"The lists of a query have {MAX_VALUES} values at most, all in all."
@@ -245,9 +251,13 @@ def _match(asked: Asked, value: Any, _now: datetime) -> ColumnElement[bool]:
 
 
 def _element_has(key: str, value: Any) -> ColumnElement[bool]:
-    path = _storable(key, "value").split(SEPARATOR)
+    path = storable(key, field="value").split(SEPARATOR)
     if key.startswith("$") or not all(path):
         raise Unaskable("The keys of this lead to values, and none of them is an operator.", field="value")
+    try:
+        check_length(key)
+    except UnknownKey as error:
+        raise Unaskable(str(error), field="value") from None
     return _document_has(OBJECT, path, _scalar(value))
 
 
@@ -395,7 +405,7 @@ def _text(value: Any, *, longest: int = MAX_VALUE_CHARACTERS) -> str:
         raise Unaskable("This must be a text.", field="value")
     if len(value) > longest:
         raise Unaskable(f"This may have {longest} characters at most.", field="value")
-    return _storable(value, "value")
+    return storable(value, field="value")
 
 
 def _list(value: Any) -> list[Any]:
@@ -429,7 +439,7 @@ def _require_date(asked: Asked) -> None:
         raise Unaskable("This operator is for dates.", field="operator")
 
 
-def _storable(text: str, field: str) -> str:
+def storable(text: str, *, field: str) -> str:
     """No row holds these, and PostgreSQL would not take the question."""
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise Unaskable("This contains what is not a character that can be stored.", field=field)

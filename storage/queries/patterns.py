@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import re2
 
@@ -18,11 +19,12 @@ from storage.queries import folding
 
 MAX_PATTERN_CHARACTERS = 255
 MAX_REPEATS = 255  # of one part, the repetitions around it multiplied
+MAX_PARTS = 1_000  # of a pattern, each as often as it is repeated: RE2 may take as many steps for each character
+MAX_LIST_PARTS = 6_000  # of several patterns
 MAX_GROUPS_NESTED = 16
 
 _SETS = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t-\r "}
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
-_BOUNDARY = ("\\b", "\\y")  # of a word, for RE2 and for PostgreSQL; RE2 finds `\B` within the bytes of a character
 _BRACES = re.compile(r"\{([0-9]{1,4})(,?)([0-9]{0,4})\}")
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -38,6 +40,19 @@ class Pattern:
 
     re2: str
     postgresql: str
+    parts: int  # with their repetitions
+
+
+class _Read(NamedTuple):
+    """What has been read of a pattern, as it is spelled for each engine."""
+
+    re2: str
+    postgresql: str
+    repeats: int = 1  # of the most repeated part
+    parts: int = 1
+
+
+_BOUNDARY = _Read("\\b", "\\y")  # of a word; RE2 finds `\B` within the bytes of a character
 
 
 def read(pattern: str) -> Pattern:
@@ -45,7 +60,10 @@ def read(pattern: str) -> Pattern:
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         raise Unsupported(f"A pattern has {MAX_PATTERN_CHARACTERS} characters at most.")
     reader = _Reader(pattern)
-    spelled = Pattern(*reader.whole())
+    whole = reader.whole()
+    if whole.parts > MAX_PARTS:
+        raise Unsupported(f"A pattern has {MAX_PARTS} parts at most, each counted as often as it is repeated.")
+    spelled = Pattern(whole.re2, whole.postgresql, whole.parts)
     _check_size(spelled)
     return spelled
 
@@ -57,7 +75,10 @@ def literal(text: str) -> str:
 
 def either(given: Sequence[Pattern]) -> Pattern:
     """What one of these matches. Raises Unsupported for what is too large together."""
-    either = Pattern("|".join(each.re2 for each in given), "|".join(each.postgresql for each in given))
+    parts = sum(each.parts for each in given)
+    if parts > MAX_LIST_PARTS:
+        raise Unsupported(f"Patterns have {MAX_LIST_PARTS} parts at most together, each as often as it is repeated.")
+    either = Pattern("|".join(each.re2 for each in given), "|".join(each.postgresql for each in given), parts)
     _check_size(either)
     return either
 
@@ -81,17 +102,17 @@ def found(text: str | None, pattern: str) -> bool:
 
 @dataclass
 class _Reader:
-    """Reads a pattern from left to right. What it returns is spelled for RE2 and for PostgreSQL."""
+    """Reads a pattern from left to right."""
 
     pattern: str
     at: int = 0
     nested: int = 0
 
-    def whole(self) -> tuple[str, str]:
-        *spelled, _ = self._alternatives()
+    def whole(self) -> _Read:
+        read = self._alternatives()
         if self.at < len(self.pattern):
             raise Unsupported("A closing parenthesis has no opening one.")
-        return spelled[0], spelled[1]
+        return read
 
     def _next(self, expected: str) -> bool:
         """Whether this comes next; then it has been read."""
@@ -106,29 +127,26 @@ class _Reader:
         self.at += 1
         return self.pattern[self.at - 1]
 
-    def _alternatives(self) -> tuple[str, str, int]:
-        """Both spellings, and how often the most repeated part is repeated."""
+    def _alternatives(self) -> _Read:
         branches = [self._branch()]
         while self._next("|"):
             branches.append(self._branch())
-        for_re2, for_postgresql, repeats = zip(*branches, strict=True)
-        return "|".join(for_re2), "|".join(for_postgresql), max(repeats)
+        return _joined("|", branches)
 
-    def _branch(self) -> tuple[str, str, int]:
-        for_re2, for_postgresql, most = "", "", 1
+    def _branch(self) -> _Read:
+        parts = []
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
-            one, other, repeats = self._repeated()
-            for_re2, for_postgresql, most = for_re2 + one, for_postgresql + other, max(most, repeats)
-        return for_re2, for_postgresql, most
+            parts.append(self._repeated())
+        return _joined("", parts)
 
-    def _repeated(self) -> tuple[str, str, int]:
-        for_re2, for_postgresql, repeats = self._atom()
+    def _repeated(self) -> _Read:
+        atom = self._atom()
         quantifier, times = self._quantifier()
-        if quantifier and for_postgresql in ("^", "$", "\\y"):
+        if quantifier and atom.postgresql in ("^", "$", "\\y"):
             raise Unsupported("There is nothing here that could be repeated.")
-        if repeats * times > MAX_REPEATS:
+        if atom.repeats * times > MAX_REPEATS:
             raise Unsupported(f"A part can be repeated {MAX_REPEATS} times at most, all in all.")
-        return for_re2 + quantifier, for_postgresql + quantifier, repeats * times
+        return _Read(atom.re2 + quantifier, atom.postgresql + quantifier, atom.repeats * times, atom.parts * times)
 
     def _quantifier(self) -> tuple[str, int]:
         """The quantifier that comes next, if one does, and how often it repeats, as far as it has a number."""
@@ -144,12 +162,12 @@ class _Reader:
                 raise Unsupported("A repetition cannot be repeated: put it in parentheses.")
         return quantifier, times
 
-    def _atom(self) -> tuple[str, str, int]:
+    def _atom(self) -> _Read:
         match self._take():
             case "(":
                 return self._group()
             case "\\":
-                return (*self._escaped(), 1)
+                return self._escaped()
             case "*" | "+" | "?" | "{":
                 raise Unsupported("There is nothing here that could be repeated; a backslash makes it a character.")
             case "[":
@@ -160,21 +178,21 @@ class _Reader:
                 spelled = anchor
             case character:
                 spelled = _character(character)
-        return spelled, spelled, 1
+        return _Read(spelled, spelled)
 
-    def _group(self) -> tuple[str, str, int]:
+    def _group(self) -> _Read:
         if not self._next("?:") and self._next("?"):
             raise Unsupported("Of groups that begin with ?, only (?:...) is understood.")
         self.nested += 1
         if self.nested > MAX_GROUPS_NESTED:
             raise Unsupported(f"Parentheses can be nested {MAX_GROUPS_NESTED} deep at most.")
-        for_re2, for_postgresql, repeats = self._alternatives()
+        inner = self._alternatives()
         if not self._next(")"):
             raise Unsupported("An opening parenthesis has no closing one.")
         self.nested -= 1
-        return f"(?:{for_re2})", f"(?:{for_postgresql})", repeats
+        return inner._replace(re2=f"(?:{inner.re2})", postgresql=f"(?:{inner.postgresql})")
 
-    def _escaped(self) -> tuple[str, str]:
+    def _escaped(self) -> _Read:
         letter = self._take()
         if letter == "b":
             return _BOUNDARY
@@ -182,7 +200,7 @@ class _Reader:
             spelled = f"[{'^' if letter.isupper() else ''}{_SETS[letter.lower()]}]"
         else:
             spelled = _character(_meant(letter))
-        return spelled, spelled
+        return _Read(spelled, spelled)
 
     def _class(self) -> str:
         negated, ranges, sets = self._next("^"), [], ""
@@ -213,6 +231,15 @@ class _Reader:
         if letter.lower() in _SETS and letter.isupper():
             raise Unsupported("In brackets, classes such as \\W are not understood.")
         return _SETS.get(letter) or _meant(letter)
+
+
+def _joined(between: str, read: Sequence[_Read]) -> _Read:
+    return _Read(
+        between.join(each.re2 for each in read),
+        between.join(each.postgresql for each in read),
+        max((each.repeats for each in read), default=1),
+        sum(each.parts for each in read) or 1,
+    )
 
 
 def _counted(least: str, comma: str, most: str) -> tuple[str, int]:

@@ -41,6 +41,9 @@ TRIED = 16  # trigrams at most that SQLite is asked of how many have them
 FREQUENT = 20_000  # contents, which PostgreSQL's index takes some milliseconds to list
 PATTERNS = 3  # of rare trigrams, that PostgreSQL is asked for: more lead to hardly less
 
+# What PostgreSQL's is asked for: of each condition its texts, each with patterns of it.
+Lookup = Sequence[Sequence[tuple[str, Sequence[str]]]]
+
 SEARCHED: ColumnElement[str] = Content.__table__.c.searched  # type: ignore[attr-defined]
 
 # Of each text, which is a list of trigrams, one that few have.
@@ -74,16 +77,32 @@ async def lead(asker: Asker, sought: Sequence[Alternatives], domain_id: str | No
 async def listed(asker: Asker, led: Led, domain_id: str | None, *, limit: int) -> Any:
     """The `number` of contents that it leads to, of so many at most, and the `contents` as a JSON list.
 
-    None where PostgreSQL would list too many: it ends at no limit.
+    None where PostgreSQL would list too many.
     """
     if led.sample is None:
         [found] = await asker.rows(_FEW_MATCHES if led.is_rare else _ALL_MATCHES, (led.by, limit))
         return found
+    sought = lookup(led, domain_id)
+    if sought is None:
+        return None
+    [found] = await asker.rows(_HAVING, (sought, domain_id, limit))
+    return found
+
+
+def lookup(led: Led, domain_id: str | None) -> Lookup | None:
+    """What PostgreSQL is asked for; None where it would list too many contents: it ends at no limit."""
+    assert led.sample is not None
     if not led.is_rare and led.sample.expected(led.by, domain_id) > FREQUENT:
         return None
-    patterns = tuple(tuple((each, _patterns(each, led.sample)) for each in one) for one in led.by)
-    [found] = await asker.rows(_HAVING, (patterns, domain_id, limit))
-    return found
+    return tuple(tuple((each, _patterns(each, led.sample)) for each in one) for one in led.by)
+
+
+def having(sought: Lookup, domain_id: str | None, limit: int) -> Select[Any]:
+    """The `content_id` of contents that PostgreSQL's index leads to, of so many at most."""
+    conditions = [or_(*(_in_patterns(*each) for each in one)) for one in sought]
+    if domain_id is not None:
+        conditions.append(col(Content.domain_id) == domain_id)
+    return sqlalchemy.select(col(Content.content_id)).where(*conditions).limit(limit)
 
 
 def read(contents: str, *, is_sqlite: bool) -> Select[Any]:
@@ -143,19 +162,14 @@ def _spelled(statement: str, columns: Sequence[str], **given: Any) -> Any:
     return text(spelled).bindparams(*named.values()).columns(*map(column, columns))
 
 
-def _having(
-    _fixed: None, sought: Sequence[Sequence[tuple[str, Sequence[str]]]], domain_id: str | None, limit: int
-) -> Any:
-    conditions = [or_(*(_in_patterns(*each) for each in one)) for one in sought]
-    if domain_id is not None:
-        conditions.append(col(Content.domain_id) == domain_id)
-    found = sqlalchemy.select(col(Content.content_id)).where(*conditions).limit(limit).subquery()
+def _having(_fixed: None, sought: Lookup, domain_id: str | None, limit: int) -> Any:
+    found = having(sought, domain_id, limit).subquery()
     listed = cast(func.coalesce(func.json_agg(found.c.content_id), text("'[]'")), Text)
     return sqlalchemy.select(func.count().label("number"), listed.label("contents")).select_from(found)
 
 
 def _in_patterns(sought: str, patterns: Sequence[str]) -> ColumnElement[bool]:
-    found = [SEARCHED.like(bound(each), escape="\\") for each in patterns]
+    found = [SEARCHED.like(bound(each)) for each in patterns]  # what escapes is a backslash by itself
     return and_(*found, func.strpos(SEARCHED, bound(sought)) > 0)
 
 

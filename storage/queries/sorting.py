@@ -19,7 +19,7 @@ from sqlalchemy import BigInteger, ColumnElement, case, func, literal
 from storage.paging import Order, SortKey
 from storage.queries import json_keys
 from storage.queries.fields import DOCUMENTS, SEPARATOR, Asked, Fields, Kind, UnknownKey
-from storage.queries.operators import Unaskable
+from storage.queries.operators import Unaskable, storable
 
 MAX_SORT_KEYS = 8
 STAND_INS: dict[Kind, Any] = {Kind.NUMBER: 0, Kind.DATE: datetime(1970, 1, 1, tzinfo=UTC)}  # elsewhere ""
@@ -49,9 +49,11 @@ def order(fields: Fields, sort: Sequence[Sort], *, otherwise: Order, unique: Ord
 
 def _resolve(fields: Fields, key: str, index: int) -> Asked:
     try:
-        return fields.resolve(key)
+        return fields.resolve(storable(key, field="key"))
     except UnknownKey as error:
         raise Unaskable(str(error), field=f"keys.{index}.key") from None
+    except Unaskable as error:
+        raise error.within(f"keys.{index}") from None
 
 
 def _document(value: Any) -> Any:

@@ -90,6 +90,7 @@ def _nested(levels: int) -> dict[str, Any]:
 
 A = {"k": "message.a"}
 COUNTED = {"n": "n", "o": "count"}
+MESSAGES = {"group": {"keys": [{"k": "message", "n": "m"}]}}
 MISTAKES: list[tuple[str, list[Any]]] = [
     ("aggregate", []),
     ("aggregate", [{"limit": 1}] * (stages.MAX_STAGES + 1)),
@@ -137,6 +138,7 @@ MISTAKES: list[tuple[str, list[Any]]] = [
     ("aggregate.0.project.fields", [{"project": {}}]),
     ("aggregate.0.project.excludeKeys.0", [{"project": {"excludeKeys": ["nothing"]}}]),
     ("aggregate.0.project.onlyKeys.0", [{"project": {"onlyKeys": ["message.a"]}}]),
+    ("aggregate.0.project.onlyKeys", [{"project": {"onlyKeys": []}}]),
     ("aggregate.1.project.excludeKeys", [*COUNT, {"project": {"excludeKeys": ["n"]}}]),
     ("aggregate.0.project.fields.0.key", _project({"n": "x"})),
     ("aggregate.0.project.fields.0.k", _project({"n": "x", "k": "nothing"})),
@@ -154,6 +156,12 @@ MISTAKES: list[tuple[str, list[Any]]] = [
     ("aggregate.0.match.filter", [{"match": {}}]),
     ("aggregate.0.match.filterOr.0.v", [{"match": {"filterOr": [{"k": "topic", "v": [], "o": "eq"}]}}]),
     ("aggregate.1.match.filter", [{"match": {"filter": [{"k": "topic", "o": "eq"}] * 50}}] * 2),
+    (
+        "aggregate.3.match.filter",
+        [{"match": {"filter": [{**A, "o": "match", "v": dict.fromkeys("abcdefghijklm")}]}}] * 4,
+    ),
+    ("aggregate.1.match.filter.0.k", [MESSAGES, {"match": {"filter": [{"k": "m" + ".a" * 8, "o": "eq"}]}}]),
+    ("aggregate.1.sort.key", [MESSAGES, {"sort": {"key": "m" + ".a" * 8}}]),
     ("aggregate.1.match.filter", [{"match": {"filter": [{"k": "topic", "v": ["a"] * 600, "o": "in"}]}}] * 2),
 ]
 

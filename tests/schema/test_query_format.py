@@ -242,6 +242,7 @@ PAGE = {"start": 1, "limit": 1}
         ({"keyword": "x" * 256}, "query.keyword"),
         ({"sort": {"key": "nothing"}}, "query.sort.key"),
         ({"sort": {"keys": [{"key": "topic"}, {"key": "nothing"}]}}, "query.sort.keys.1.key"),
+        ({"sort": {"key": "message.\0"}}, "query.sort.key"),
         ({"sort": {"key": "topic", "keys": [{"key": "userId"}]}}, "query.sort.key"),
         ({"sort": {"desc": True, "keys": [{"key": "topic"}]}}, "query.sort.desc"),
         ({"sort": {"keys": [{"key": f"message.{key}"} for key in "abcdefghi"]}}, "query.sort.keys.8"),

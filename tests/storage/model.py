@@ -114,7 +114,7 @@ def _meant(row: Row, key: str, value: Any) -> Any:
 
 
 def _parsed(spelled: str) -> datetime:
-    moment = datetime.fromisoformat(spelled)
+    moment = datetime.fromisoformat({4: f"{spelled}-01-01", 7: f"{spelled}-01"}.get(len(spelled), spelled))
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

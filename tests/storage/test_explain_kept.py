@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import deliveries, inboxes, lines, notification_lists, notifications
+from storage import deliveries, engine, inboxes, lines, notification_lists, notifications
 from storage.engine import Database
 from storage.kept import Statements
 from storage.notification_lists import ID
@@ -119,15 +119,21 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, Sequenc
     return asked
 
 
-async def _kept_plan(session: AsyncSession, text: str, parameters: Sequence[Any]) -> Plan:
-    """How it is answered whatever the values are, for it is prepared once."""
+async def _kept_plan(session: AsyncSession, text: str, parameters: Sequence[Any], *, may_sort: bool = False) -> Plan:
+    """How it is answered whatever the values are, for it is planned once. A few rows may as well be sorted."""
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
         found = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(parameters))
     else:
-        await connection.exec_driver_sql("SET LOCAL enable_sort = off")
-        found = await connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {text}", tuple(parameters))
-    return [str(row[-1]) for row in found]
+        for name, value in {**engine.PLANNED_ONCE, "enable_sort": "on" if may_sort else "off"}.items():
+            await connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
+        await connection.exec_driver_sql(f"PREPARE asked AS {text}")
+        values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
+        found = await connection.exec_driver_sql(f"EXPLAIN EXECUTE asked{values}")
+    plan = [str(row[-1]) for row in found]
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql("DEALLOCATE asked")
+    return plan
 
 
 async def test_what_is_read_on_the_event_loop_is_bounded_by_the_index_that_is_said_to_do_so(
@@ -156,6 +162,49 @@ async def test_what_is_read_on_the_event_loop_is_bounded_by_the_index_that_is_sa
     async with filled.read() as session:
         await explain(session)
     assert faults == {}
+
+
+FAR_APART = (
+    """
+    SELECT pg_restore_relation_stats('schemaname', 'public', 'relname', 'notification', 'relpages', 1::integer,
+                                     'reltuples', 5000::real),
+           pg_restore_attribute_stats('schemaname', 'public', 'relname', 'notification', 'attname', 'domain_id',
+                                      'inherited', false, 'null_frac', 0::real, 'avg_width', 3,
+                                      'n_distinct', 1::real, 'correlation', 0::real)
+    """,
+    "SET LOCAL effective_cache_size = '1MB'",
+    "SET LOCAL min_parallel_index_scan_size = 0",
+)
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_page_is_read_in_the_order_of_its_index_however_far_apart_its_rows_may_be(
+    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    """Of one domain's millions, of which memory has room for few: PostgreSQL does not know how long a page is."""
+    for bounds in PAGES.values():
+        await _kept_list(DOMAIN, bounds)(filled)
+    async with filled.read() as session:
+        connection = await session.connection()
+        for statement in FAR_APART:
+            await connection.exec_driver_sql(statement)
+        plans = [await _kept_plan(session, text, parameters, may_sort=True) for text, _, parameters in kept]
+    assert len(plans) == 5  # the pages, and what is beyond the edges of two
+    assert [explaining.faults(plan, Case(call=_nothing)) for plan in plans] == [[]] * 5, plans
+    assert "Gather" not in str(plans)
+
+
+async def test_rows_that_are_named_are_read_by_their_ids(
+    filled: Database, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    """However many an inbox has: of which, the plan does not know."""
+    await _kept_list(USER, PAGES["first"], notification_ids=("notification-11", "notification-12"))(filled)
+    by_id = "sqlite_autoindex_notification_1" if filled.is_sqlite else "notification_notification_id_key"
+    for text, _, parameters in kept:
+        async with filled.read() as session:
+            plan = await _kept_plan(session, text, parameters, may_sort=True)
+        assert any(by_id in line for line in plan), plan
+        assert not any("notification_by_user" in line for line in plan), plan
 
 
 def _but_leads(kept: list[tuple[str, str | None, Sequence[Any]]]) -> list[tuple[str, str | None, Sequence[Any]]]:
@@ -203,10 +252,6 @@ async def test_the_next_changes_of_many_inboxes_are_read_from_indexes(
 
     assert len(kept) == 2
     async with filled.read() as session:
-        if not filled.is_sqlite:  # of so few rows it would rather read all
-            connection = await session.connection()
-            for way in ("seqscan", "hashjoin", "mergejoin"):
-                await connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
         plans = [await _kept_plan(session, text, parameters) for text, _, parameters in kept]
     assert [explaining.faults(plan, Case(call=_nothing)) for plan in plans] == [[], []], plans
     # From the position on: an inbox may have had thousands of changes before.

@@ -265,6 +265,16 @@ async def _kill_readers(database: Database, own: asyncpg.Connection) -> int:
 
 
 @on_postgres
+async def test_a_statement_is_planned_once_for_a_connection(database: Database, said: list[str]) -> None:
+    for _ in range(7):
+        assert len(await _page(database)) == 5
+
+    [connection] = [each._connection for each in database._connections._free if each._connection is not None]
+    asked = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1"
+    assert [tuple(counts) for counts in await connection.fetch(asked, "%FROM notification%")] == [(7, 0)]
+
+
+@on_postgres
 async def test_a_read_after_its_connection_was_lost_is_answered(database: Database, said: list[str]) -> None:
     await asyncio.gather(*(notifications.find_kept(database, said[0], ALICE) for _ in range(20)))
     own = await database._connect_beside()

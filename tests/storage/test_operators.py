@@ -43,7 +43,9 @@ ROWS = st.lists(
     max_size=5,
 )
 
-DATES = st.builds(datetime.isoformat, MOMENTS) | st.sampled_from(["2026-01-31", "2026-01-31T19:12:40.990+02:00"])
+DATES = st.builds(datetime.isoformat, MOMENTS) | st.sampled_from(
+    ["2026", "2026-01", "2026-01-31", "2026-01-31T19:12:40.990+02:00"]
+)
 DISTANCES = st.sampled_from(["now", "now/d", "now - 1h", "now - 24h", "now + 1h", "now/d - 1d", "now/d + 18h"])
 PATTERNS = st.lists(
     st.sampled_from(
@@ -202,6 +204,8 @@ async def test_the_largest_question_is_answered(database: Database) -> None:
         (("topic", "datetime_gt", "2026-01-31"), "operator"),
         (("message.at", "timediff_gt", "now"), "operator"),
         (("topic", "match", {"a": 1}), "operator"),
+        (("message.a", "match", {"a.a.a.a.a.a.a.a.a": 1}), "value"),
+        (("message.a", "match", {"a" * 256: 1}), "value"),
         (("topic", "eq", ["x"]), "value"),
         (("message.a", "eq", {"a": 1}), "value"),
         (("message.a", "eq", 2**63), "value"),
@@ -255,6 +259,7 @@ def test_what_cannot_be_asked_is_told_by_its_field(asked: Asked, field: str) -> 
     [
         (Question([Filter("topic", "eq", "t")] * 51), "filter.50"),
         (Question([Filter("topic", "eq", "t")] * 26, [Filter("topic", "eq", "t")] * 25), "filterOr.24"),
+        (Question([Filter("message.a", "match", dict.fromkeys("abcdefghijklm"))] * 4), "filter.3"),
         (Question([Filter("topic", "in", ["t"] * 501)] * 2), "filter.1.value"),
         (Question([], [Filter("topic", "eq", "t"), Filter("topic", "eq", [])]), "filterOr.1.value"),
         (Question(keyword="x" * 256), "keyword"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
@@ -102,7 +104,7 @@ async def test_a_pattern_is_of_the_subset(database: Database) -> None:
         "a{1000}", "(a{16}){16}", "((a{6}){7}){7}", "(?i)a", "***=a", "(?=a)", "(?!a)", "(?<=a)", "(?P<n>a)", "(?<n>a)",
         "(?>a)", "(?#a)", "(?a)", r"(a)\1", r"\pL", r"\x41", r"\u0041", r"\Aa", r"a\z", r"a\Z", r"\Qa", r"\0", r"\B",
         r"\k", r"[\D]", r"[\W]", r"[\b]", "[[:alpha:]]", "[[.a.]]", "[[=a=]]", "[z-a]", r"[a-\d]",
-        r"[\d-z]x[9-0]", "(" * 17 + ")" * 17, "a" * 256,
+        r"[\d-z]x[9-0]", "(" * 17 + ")" * 17, "a" * 256, ".{200}" * 5 + "a", "(ab|c){200}(d{3}){140}",
     ],
 )  # fmt: skip
 def test_what_is_not_in_the_subset_is_refused(pattern: str) -> None:
@@ -110,6 +112,29 @@ def test_what_is_not_in_the_subset_is_refused(pattern: str) -> None:
         patterns.read(pattern)
 
     assert pattern not in str(refusal.value) or len(pattern) == 1
+
+
+def test_patterns_have_their_bounds_together() -> None:
+    largest = patterns.read(".{200}" * 5)
+
+    assert patterns.either([largest] * 6).parts == patterns.MAX_LIST_PARTS == 6 * patterns.MAX_PARTS
+    with pytest.raises(Unsupported):
+        patterns.either([largest] * 6 + [patterns.read("")])
+
+
+async def test_sqlite_looks_at_the_clock_before_each_text(tmp_path: Path) -> None:
+    """One look after thousands of its own steps is too late: a single text may take a second."""
+    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    await database.open()
+    statement = select(texts.matches(literal("a", Text()), patterns.read("a")))
+
+    with pytest.raises(TooCostly):
+        async with database.read(at_most=timedelta(0)) as session:
+            await session.exec(statement)
+
+    async with database.read(at_most=timedelta(seconds=30)) as session:
+        assert (await session.exec(statement)).one()
+    await database.close()
 
 
 def test_folding_is_of_single_characters() -> None:

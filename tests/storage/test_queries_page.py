@@ -79,6 +79,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         [operators.MAX_VALUE_CHARACTERS],
         [fields.MAX_PATH_SEGMENTS],
         [patterns.MAX_REPEATS],
+        [patterns.MAX_PARTS, patterns.MAX_LIST_PARTS],
         [operators.MAX_MATCHED_KEYS],
         [sorting.MAX_SORT_KEYS],
         [100],

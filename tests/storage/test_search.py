@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import contents, migrations, notification_lists, paging, statistics
 from storage.engine import Database
+from storage.kept import Kind, Statement
 from storage.models import Content, Notification
 from storage.notification_lists import CREATED_AT, ID, InScope
 from storage.paging import Bounds
@@ -28,6 +30,7 @@ from storage.queries import search, search_index, search_samples, search_texts
 from storage.queries.operators import Question
 from storage.queries.search import InSession, Texts
 from storage.queries.search_samples import Asker, Said, Sample
+from storage.reading import Connections
 from storage.scope import Scope
 from storage.statistics import Record, Wanted
 from tests.conftest import new_postgres
@@ -157,8 +160,28 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             listings.append(found.number)
         return found
 
+    looked_up = notification_lists._looked_up
+
+    async def noted_with_its_page(asker: Asker, *given: Any) -> Any:
+        return await looked_up(_Noting(asker, listings), *given)
+
     monkeypatch.setattr(search_index, "listed", noted)
+    monkeypatch.setattr(notification_lists, "_looked_up", noted_with_its_page)
     return listings
+
+
+class _Noting:
+    """Through which PostgreSQL is asked for contents and their page at once."""
+
+    def __init__(self, asker: Asker, listings: list[int]) -> None:
+        self._asker = asker
+        self._listings = listings
+        self.is_sqlite, self.examples = asker.is_sqlite, asker.examples
+
+    async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]:
+        found = await self._asker.rows(kind, given, fixed)
+        self._listings.append(found[0].number)
+        return found
 
 
 def asked_of(keyword: str) -> notification_lists.Filter:
@@ -316,6 +339,38 @@ async def test_what_is_rare_is_read_from_what_the_index_leads_to(database: Datab
     page = await notification_lists.page_kept(database, scope, asked_of("testing"), (CREATED_AT, ID), Bounds(limit=20))
     assert len(page.rows) == 20
     assert listings == []  # the list's first rows were enough
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_postgresql_answers_a_page_of_what_is_rare_with_the_contents_that_have_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one statement; where these are too many, the list is read through instead."""
+    scope = await _with_examples(database)
+    assert scope.domain_id is not None
+    await add(database, scope.domain_id, {301: {"createdAt": NOW, "topic": "reindexing"}})
+    asked: list[str] = []
+    fetch = Connections.fetch
+
+    async def noted(self: Connections, statement: Statement, *given: Any, **limits: Any) -> list[Any]:
+        asked.append(statement.text)
+        return await fetch(self, statement, *given, **limits)
+
+    monkeypatch.setattr(Connections, "fetch", noted)
+    for many, user_id, found, statements in (
+        (2, None, [300, 301], 1),
+        (2, "nobody", [], 1),
+        (1, None, [300, 301], 2),
+        (1, "nobody", [], 2),
+    ):
+        monkeypatch.setattr(search, "MANY_FOUND", many)
+        asked.clear()
+        whose = Scope(scope.domain_id, user_id=user_id)
+        page = await notification_lists.page_kept(
+            database, whose, asked_of("reindexing"), (CREATED_AT, ID), Bounds(limit=20)
+        )
+        assert sorted(number(row) for row in page.rows) == found
+        assert len(asked) == statements
 
 
 async def test_postgresql_is_asked_for_rare_trigrams_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

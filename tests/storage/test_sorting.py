@@ -145,6 +145,8 @@ async def test_rows_by_number_are_those_of_the_sorted_list(database: Database) -
         ([Sort("nothing")], "keys.0.key"),
         ([Sort("topic"), Sort("topic.a")], "keys.1.key"),
         ([Sort("isRead"), Sort("is_read", descending=True)], "keys.1.key"),
+        ([Sort("message.\0")], "keys.0.key"),
+        ([Sort("topic"), Sort("message.\ud800")], "keys.1.key"),
         ([Sort(f"message.{number}") for number in range(9)], "keys.8"),
     ],
 )

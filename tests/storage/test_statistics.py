@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dispatch.schedules import Schedule
+from resolvers.stages import MAX_STAGES
 from storage import statistics
 from storage.engine import Database
 from storage.errors import TooCostly
@@ -25,9 +26,12 @@ from storage.pipelines.stages import (
     Operand,
     Project,
     ProjectOperator,
+    Skip,
+    Sort,
     Stage,
     Unwind,
 )
+from storage.queries import sorting
 from storage.queries.fields import NOTIFICATION, USER_CHANNEL
 from storage.queries.operators import EVERYTHING, Filter, Question, Unaskable
 from storage.scope import Scope
@@ -182,6 +186,8 @@ async def test_a_schedule_is_shown_as_the_api_spells_it(database: Database) -> N
     ]
     days = await channels(Unwind("schedule.day_of_week"), keyed(Key("schedule.dayOfWeek", "day")))
     assert days == [{"day": "MON"}, {"day": "TUE"}]
+    itself = await channels(Unwind("schedule"), Match(Question([Filter("schedule.day_of_week", "eq", "MON")])))
+    assert [row["schedule"] for row in itself] == [shown]
     assert set(USER_CHANNEL.fields) == set((await channels(Limit(1)))[0])
 
 
@@ -216,6 +222,57 @@ async def test_a_stage_sees_only_what_the_one_before_it_made(database: Database)
     with pytest.raises(Unaskable) as refused:
         await read(database, scope, group, Match(Question([Filter("topic", "eq", "t")])))
     assert refused.value.field == "aggregate.1.match.filter.0.key"
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Limit(5),
+        Skip(0),
+        Sort([sorting.Sort("topic")]),
+        Project([("topic", Operand("topic"))]),
+        keyed(Key("topic", "topic"), fields=[GroupField("all", GroupOperator.PUSH, "topic")]),
+    ],
+)
+async def test_any_stage_can_be_repeated(database: Database, stage: Stage) -> None:
+    scope = await said(database, {})
+
+    [row] = (await read(database, scope, *[stage] * MAX_STAGES)).results
+
+    assert row["topic"] == "t"
+
+
+async def test_what_is_null_is_neither_true_nor_false(database: Database) -> None:
+    scope = await said(database, {})
+    never = GroupField("seen", GroupOperator.FIRST, "isRead", conditions=[Filter("topic", "eq", "nothing")])
+
+    for operator, value, found in (("gte", False, 0), ("lt", True, 0), ("eq", False, 0), ("eq", None, 1)):
+        asked_for = Match(Question([Filter("seen", operator, value)]))
+        assert len((await read(database, scope, keyed(fields=[never]), asked_for)).results) == found
+
+
+async def test_a_number_is_the_same_however_it_is_spelled(database: Database) -> None:
+    scope = await said(database, {"n": 10**16}, {"n": 1e16}, {"n": 2**53 + 1}, {"n": 1234567890123456700}, {"n": 1e20})
+
+    counted = keyed(Key("message.n", "n"), fields=[GroupField("all", GroupOperator.COUNT)])
+
+    assert (await read(database, scope, counted)).results == [
+        {"n": 2**53 + 1, "all": 1},
+        {"n": 10**16, "all": 2},
+        {"n": 1234567890123456700, "all": 1},
+        {"n": 1e20, "all": 1},
+    ]
+
+
+async def test_what_is_ordered_alike_is_in_the_same_order_everywhere(database: Database) -> None:
+    texts = ["x" * 255 + "A", "x" * 255 + "a"]
+    objects = [{"a": 0.5, "b": "\x01"}, {"a": [1, "é"]}, {"aa": 1}, {"aa": 2, "b": 1}, {"b": 1e300}, {"é": 1e-7}, {}]
+    ordered = [*texts, *objects, ["a"], [1, 2], []]
+    scope = await said(database, *[{"v": value} for value in reversed(ordered)])
+
+    assert (await read(database, scope, keyed(Key("message.v", "v")))).results == [{"v": value} for value in ordered]
+    gathered = keyed(fields=[GroupField("all", GroupOperator.ADD_TO_SET, "message.v")])
+    assert (await read(database, scope, gathered)).results == [{"all": ordered}]
 
 
 async def test_what_takes_too_long_is_ended(database: Database) -> None:
