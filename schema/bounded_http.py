@@ -1,4 +1,4 @@
-"""uvicorn's HTTP with an end for far sides that take nothing, and for answers and requests that would go on for ever.
+"""uvicorn's HTTP with an end for far sides that take or say nothing, and for what would come or go on for ever.
 
 uvicorn itself waits for all of them without end. It must not know what is asked or answered.
 """
@@ -6,15 +6,17 @@ uvicorn itself waits for all of them without end. It must not know what is asked
 from __future__ import annotations
 
 import socket
-from typing import Any
+from asyncio import TimerHandle
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from schema.bounded_socket import LINGER_SECONDS
+from schema.bounded_socket import LINGER_SECONDS, BoundedSocket
 
 MAX_HEAD_BYTES = 64 * 1024  # that may come without completing anything: a head, or what follows a body
 MAX_WAITING = 100  # requests behind the one that is being answered
+HEAD_SECONDS = 30.0  # in which a request has to begin: its whole head, after what is left of the body before it
 INVALID = "Invalid HTTP request received."
 
 TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
@@ -32,6 +34,7 @@ class BoundedHTTP(HttpToolsProtocol):
         self.is_broken = False  # what comes now cannot be understood
         self.is_getting_on = False
         self.collected = 0  # bytes since it got on
+        self.head_timer: TimerHandle | None = None  # the last one: it runs while it is `timeout_keep_alive_task`
 
     @property
     def is_busy(self) -> bool:
@@ -40,9 +43,11 @@ class BoundedHTTP(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._drop_after(self.config.ws_ping_timeout or 0)
+        self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
         self.pipeline.clear()
         if self.answering is not None and self.is_busy:
             self.answering.disconnected = True
@@ -53,7 +58,6 @@ class BoundedHTTP(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.is_broken:
             return
-        self._unset_keepalive_if_required()
         self.is_getting_on = False
         try:
             self.parser.feed_data(data)
@@ -65,6 +69,8 @@ class BoundedHTTP(HttpToolsProtocol):
             self.collected = 0 if self.is_getting_on else self.collected + len(data)
             if self.collected > MAX_HEAD_BYTES:
                 self._give_up()
+            else:
+                self._wait_for_head()
 
     def on_headers_complete(self) -> None:
         self.is_getting_on = True
@@ -83,6 +89,15 @@ class BoundedHTTP(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def _wait_for_head(self) -> None:
+        """While nothing is being answered. What has come of it before gives it no more time."""
+        if self.is_busy:
+            self._unset_keepalive_if_required()
+        elif self.head_timer is None or self.timeout_keep_alive_task is not self.head_timer:
+            self._unset_keepalive_if_required()
+            self.head_timer = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = self.head_timer
 
     def _change_protocol(self, rest: bytes) -> None:
         """To websockets; whatever else a client would rather speak, it is answered as if it had not said so."""
@@ -103,6 +118,7 @@ class BoundedHTTP(HttpToolsProtocol):
     def _give_up(self) -> None:
         """Nothing more is read; what came whole is still answered."""
         self.is_broken = True
+        self._unset_keepalive_if_required()
         self.logger.warning(INVALID)
         if self.pipeline and self.cycle.more_body:
             self.pipeline.popleft()  # the one that came last
@@ -121,8 +137,11 @@ class BoundedHTTP(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
+        self._unset_keepalive_if_required()
         self._drop_after(0)  # schema.bounded_socket sees to that, and tells the far side why
         super().handle_websocket_upgrade()
+        if not cast(BoundedSocket, self.transport.get_protocol()).handshake_initiated:
+            self.send_400_response(INVALID)  # `websockets` takes smaller heads and no bodies, and says nothing then
         del self.parser  # they know each other: the two would wait for the garbage collector
 
     def shutdown(self) -> None:

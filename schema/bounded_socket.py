@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 from schema.sockets import CloseCode
 
@@ -124,6 +125,23 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.transport.write(_head(len(text)) + text)
         return True
 
+    def handle_cont(self, event: Frame) -> None:
+        """What has come of a message is one piece: many small ones take many times their bytes."""
+        if not isinstance(self.frames[0], bytearray):
+            self.frames = [bytearray(self.frames[0])]  # type: ignore[list-item]
+        self.frames[0] += event.data
+        if event.fin:
+            self.send_receive_event_to_app()
+
+    def send_receive_event_to_app(self) -> None:
+        """A text that is none is the far side's mistake; uvicorn writes it into the log as one of the server's."""
+        if self.curr_msg_data_type == "text" and not _is_text(self.frames[0]):
+            self.frames = []
+            self.conn.send_close(CloseCode.INVALID_TEXT, "a text message must be UTF-8")
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
     def handle_ping(self) -> None:
         if self.writable.is_set():
             super().handle_ping()
@@ -177,6 +195,14 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         if self.slow_timer is not None:
             self.slow_timer.cancel()
             self.slow_timer = None
+
+
+def _is_text(content: bytes | bytearray) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _head(length: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionError
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from resolvers.errors import InvalidArgument, Refused, Unavailable
 from storage.errors import DatabaseUnavailable
@@ -90,8 +90,6 @@ def _mistake(error: GraphQLError, raised: Exception) -> GraphQLError | None:
             return invalid("There is no query in the request.", "query", at=error)
         case CannotGetOperationTypeError():
             return invalid("The document has no operation of that name.", "operationName", at=error)
-        case InvalidOperationTypeError():
-            return invalid("This operation cannot be run this way.", "query", at=error)
         case StrawberryInputCoercionError() if error.path:
             return invalid("A value is not allowed: where null is not, leave the field out.", None, at=error)
         case GraphQLError() if not error.path:  # with a path it comes from a scalar that could not write its value

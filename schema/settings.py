@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from strawberry.http.websocket_origin import normalize_allowed_origins
 
 from schema import trusted as documents
 from schema.documents import Trusted
@@ -45,6 +46,18 @@ class SchemaSettings(BaseModel):
         validate_default=True,
         description="Documents known from the start: a JSON object of ids and documents, or Apollo's manifest.",
     )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_say(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """As the browser would say them: pages and sockets are judged alike then."""
+        try:
+            origins = sorted(normalize_allowed_origins(value))
+        except ValueError:
+            origins = [""]
+        if not all(origin and origin.isascii() for origin in origins):
+            raise ValueError("must be origins such as https://app.example.com, or *")
+        return tuple(origins)
 
     @field_validator("trusted_documents_file")
     @classmethod

@@ -18,6 +18,7 @@ from resolvers.access import User
 class CloseCode(IntEnum):
     """Why a socket ends. docs/streams.md says what a client does then; a test compares."""
 
+    INVALID_TEXT = 1007  # a text message that is not UTF-8
     TOO_LARGE = 1009  # a message
     RESTARTING = 1012  # the server stops
     TRY_AGAIN_LATER = 1013  # too slow, no answer to a ping, or no room

@@ -230,6 +230,7 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
         "dispatch_allow_networks": "10.0.0.1/8,hunter2",
         "dispatch_timeout": "0",
         "apprise_allow": "json,json://hunter2",
+        "allowed_origins": "https://user:hunter2@app.example",
         "log_level": "loud",
         "mark_read_on_fetch": "perhaps",
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 import main
 from resolvers.access import Role
@@ -38,6 +39,23 @@ async def test_a_page_of_an_allowed_origin_reads_answers_and_refusals(tmp_path: 
 
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert "access-control-allow-origin" not in elsewhere.headers
+
+
+@pytest.mark.parametrize("spelled", ["HTTPS://App.Example", "https://app.example/", "https://app.example:443"])
+async def test_an_allowed_origin_may_be_spelled_as_an_address(tmp_path: Path, spelled: str) -> None:
+    async with _client(tmp_path, spelled) as client:
+        answer = await client.post("/graphql", json={"query": "{ __typename }"}, headers={"Origin": ORIGIN})
+
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "app.example", "null", "https://app.example/page", "https://user@app.example", "https://\u00e4pp.example"],
+)
+def test_what_no_browser_would_say_is_no_allowed_origin(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(ValidationError, match="must be origins such as"):
+        main.Settings(data_dir=tmp_path, allowed_origins=("https://good.example", origin))
 
 
 async def test_a_page_asks_first_and_only_an_allowed_one_is_told_to_go_on(tmp_path: Path) -> None:

@@ -244,8 +244,6 @@ def _joined(between: str, read: Sequence[_Read]) -> _Read:
 
 def _counted(least: str, comma: str, most: str) -> tuple[str, int]:
     bounds = [int(bound) for bound in (least, most) if bound]
-    if max(bounds) > MAX_REPEATS:
-        raise Unsupported(f"A part can be repeated {MAX_REPEATS} times at most, all in all.")
     if bounds != sorted(bounds):
         raise Unsupported("A repetition's upper bound is below its lower one.")
     return f"{{{','.join(map(str, bounds))}{',' if comma and not most else ''}}}", max(1, *bounds)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from schema import bounded_http
 from tests.event_stream import EVENT_STREAM
 from tests.protocol.conftest import AUTHORIZATION, DEADLINE_S, Served, serve
 
+DROP_EVERY_S = 0.05
+HEAD_SECONDS = 0.3  # of the tests that wait for it
 HELLO = {"data": {"hello": "world"}}
 ENDLESS = 'subscription { endless(name: "piped") }'
 
@@ -45,6 +49,17 @@ class Connection:
     def is_ended(self) -> bool:
         """Whether nothing more comes before the end."""
         return self._reader.read() == b""
+
+    def is_ended_beside(self, drop: bytes) -> bool:
+        """Whether the server ends it though something comes again and again."""
+        deadline = time.monotonic() + DEADLINE_S
+        with suppress(ConnectionError):
+            while time.monotonic() < deadline:
+                if select.select([self._plug], [], [], DROP_EVERY_S)[0]:
+                    return self._plug.recv(1) == b""
+                self.send(drop)
+            return False
+        return True
 
     def close(self) -> None:
         self._reader.close()
@@ -222,6 +237,88 @@ def test_a_long_head_is_no_endless_one(server: Served) -> None:
         connection.send(_post("{ hello }", f"Cookie: {'a' * (bounded_http.MAX_HEAD_BYTES // 2)}"))
 
         assert connection.data() == HELLO
+
+
+# Of those who are slow
+
+
+DRIPPING = {  # what is sent first, the answers to it, and what is sent then again and again
+    "nothing": (b"", 0, b""),
+    "a head": (b"POST /graphql HTTP/1.1\r\nCookie: ", 0, b"a"),
+    "lines before a head": (b"", 0, b"\r\n"),
+    "lines after an answer": (_post(), 1, b"\r\n"),
+    "a head behind another request": (_post() + b"POST /a", 1, b"a"),
+    "the head of a websocket": (b"GET /graphql HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nA: ", 0, b"a"),
+    "a body that nobody waits for": (_head("Content-Length: 100000", method="PUT"), 1, b"a"),
+    "a body without an end": (_head("Transfer-Encoding: chunked", method="PUT"), 1, b"1\r\na\r\n"),
+}
+
+
+@pytest.mark.parametrize(("before", "answers", "drop"), DRIPPING.values(), ids=DRIPPING)
+def test_a_connection_on_which_no_request_begins_ends_whatever_comes(
+    server: Served, monkeypatch: pytest.MonkeyPatch, before: bytes, answers: int, drop: bytes
+) -> None:
+    monkeypatch.setattr(bounded_http, "HEAD_SECONDS", HEAD_SECONDS)
+    with _connected(server) as connection:
+        connection.send(before)
+        for _ in range(answers):
+            connection.answer()
+
+        assert connection.is_ended_beside(drop)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [b"", b"POST /gra", b"nonsense\r\n\r\n", _head("Connection: Upgrade", "Upgrade: websocket", method="GET")],
+    ids=["nothing", "half a head", "nonsense", "another protocol"],
+)
+def test_what_is_answered_for_long_is_not_ended_whatever_is_behind_it(
+    monkeypatch: pytest.MonkeyPatch, behind: bytes
+) -> None:
+    monkeypatch.setattr(bounded_http, "HEAD_SECONDS", HEAD_SECONDS)
+    with serve(ping_interval=HEAD_SECONDS) as server, _connected(server) as connection:
+        stream = _post(ENDLESS, f"Accept: {EVENT_STREAM}", f"Authorization: {AUTHORIZATION}")
+        connection.send(stream, behind)
+
+        signs_of_life = 0
+        while signs_of_life < 3:
+            line = connection.line()
+            assert line, "the connection has ended"
+            signs_of_life += line.startswith(b":")
+
+
+def test_a_websocket_outlasts_the_wait_for_its_head(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "HEAD_SECONDS", HEAD_SECONDS)
+    with server.socket() as client:
+        with pytest.raises(TimeoutError):
+            client.connection.recv(timeout=2 * HEAD_SECONDS)
+
+        client.send({"type": "ping"})
+        assert client.receive() == {"type": "pong"}
+
+
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol: graphql-transport-ws",
+)
+NO_HANDSHAKES = {
+    "more headers than it takes": [f"A-{number}: b" for number in range(200)],
+    "a longer header than it takes": [f"Cookie: {'a' * 10_000}"],
+    "a body": ["Content-Length: 5"],
+    "a body in chunks": ["Transfer-Encoding: chunked"],
+}
+
+
+@pytest.mark.parametrize("headers", NO_HANDSHAKES.values(), ids=NO_HANDSHAKES)
+def test_a_handshake_that_no_websocket_takes_is_told_so(server: Served, headers: list[str]) -> None:
+    with _connected(server) as connection:
+        connection.send(_head(*UPGRADE, *headers, method="GET"), b"hello" if "body" in headers[0] else b"")
+
+        assert connection.answer() == (400, bounded_http.INVALID.encode())
+        assert connection.is_ended()
 
 
 # Ends

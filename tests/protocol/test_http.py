@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 
-from schema import body, limits, negotiation
+from schema import body, execution, limits, negotiation
 from tests.protocol.conftest import DEADLINE_S, SECRET, Served
 
 JSON = "application/json"
@@ -147,6 +147,18 @@ def test_an_answer_that_cannot_be_written_is_a_masked_500(server: Served) -> Non
     answer = server.post("{ unwritable }")
 
     assert answer.status_code == 500
+    assert answer.json()["errors"][0]["extensions"]["code"] == "INTERNAL"
+
+
+def test_what_breaks_before_anything_is_run_is_a_masked_500(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_given: object) -> NoReturn:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(execution, "validated", broken)
+
+    answer = server.post("query NeverKept { hello }")
+
+    assert (answer.status_code, SECRET in answer.text) == (500, False)
     assert answer.json()["errors"][0]["extensions"]["code"] == "INTERNAL"
 
 

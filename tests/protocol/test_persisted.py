@@ -152,8 +152,9 @@ def test_an_id_that_nobody_listed_is_not_found(server: Served) -> None:
     assert _refused(_post(server, documentId="nothing")) == (200, "PERSISTED_QUERY_NOT_FOUND", "documentId")
 
 
-def test_a_document_has_one_name_at_a_time(server: Served) -> None:
-    both = _post(server, documentId="one", query="{ hello }")
+@pytest.mark.parametrize("other", [{"query": "{ hello }"}, {"query": ""}, _persisted("{ hello }")])
+def test_a_document_has_one_name_at_a_time(server: Served, other: dict[str, Any]) -> None:
+    both = _post(server, documentId="one", **other)
 
     assert _refused(both) == (400, "INVALID_ARGUMENT", "documentId")
 

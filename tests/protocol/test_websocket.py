@@ -205,6 +205,8 @@ NONE_OF_THE_PROTOCOL: dict[str, object] = {
     "variables that are a string": _subscribe(variables="{}"),
     "an operationName that is a number": _subscribe(operationName=1),
     "extensions that are a list": _subscribe(extensions=[]),
+    "a documentId that is a number": _subscribe(documentId=1),
+    "no query, and a documentId that is empty": _subscribe(query=None, documentId=""),
 }
 
 
@@ -244,6 +246,23 @@ def test_a_binary_message_closes_with_4400(server: Served) -> None:
         client.connection.send(b'{"type": "ping"}')
 
         assert client.closed() == (4400, "WebSocket message type must be text")
+
+
+@pytest.mark.parametrize("pieces", [[b'"\xff"'], [b'"\xc3', b'"'], [b'"\xed\xa0\x80"']])
+def test_a_text_that_is_not_utf_8_closes_with_1007(server: Served, pieces: list[bytes]) -> None:
+    """And is no error of the server's, which it would write into its log."""
+    with server.socket() as client:
+        client.connection.send(pieces, text=True)
+
+        assert client.closed() == (1007, "a text message must be UTF-8")
+
+
+def test_a_message_may_come_in_any_number_of_pieces(server: Served) -> None:
+    with server.socket() as client:
+        message = json.dumps(_subscribe(query='{ echo(value: "\u00e9\U0001f514") }'), ensure_ascii=False).encode()
+        client.connection.send((bytes([byte]) for byte in message), text=True)
+
+        assert client.receive()["payload"] == {"data": {"echo": "\u00e9\U0001f514"}}
 
 
 def test_a_message_that_is_too_large_closes_with_1009(server: Served) -> None:

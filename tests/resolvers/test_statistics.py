@@ -134,6 +134,8 @@ MISTAKES: list[tuple[str, list[Any]]] = [
     ("aggregate.0.skip", [{"skip": -1}]),
     ("aggregate.0.count.name", [{"count": {"name": " "}}]),
     ("aggregate.1.sort.key", [*COUNT, {"sort": {"key": "topic"}}]),
+    ("aggregate.1.sort.key", [*COUNT, {"sort": {"key": "n.a"}}]),
+    ("aggregate.1.sort.key", [*_group({"n": "x", **A, "o": "push"}), {"sort": {"key": "x."}}]),
     ("aggregate.0.unwind.path", [{"unwind": {"path": "nothing"}}]),
     ("aggregate.0.project.fields", [{"project": {}}]),
     ("aggregate.0.project.excludeKeys.0", [{"project": {"excludeKeys": ["nothing"]}}]),

@@ -18,7 +18,7 @@ from resolvers.context import Server
 from resolvers.errors import CursorExpired, InvalidArgument, PermissionDenied, Unavailable
 from resolvers.streams import StreamFilter
 from storage import lines
-from storage.models import Change
+from storage.models import Change, NotificationLevel, NotificationType
 from storage.notifications import NotificationRow
 from tests.resolvers.callers import ALICE, BOB, SERVICE
 from tests.resolvers.said import inside, say, say_to_project
@@ -134,6 +134,39 @@ async def test_a_filter_takes_what_never_changes(server: Server) -> None:
         assert await _next(stream, 1) == [wanted]
     async with aclosing(_stream(server, after=before, project_id="p1")) as stream:
         assert (await anext(stream)).project_id == "p1"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({"topic": "mine"}, {"topics": ["mine"]}),
+        ({"notification_type": NotificationType.ERROR}, {"notification_types": [NotificationType.ERROR]}),
+        ({"notification_level": NotificationLevel.LV2}, {"notification_levels": [NotificationLevel.LV2]}),
+    ],
+    ids=["topic", "type", "level"],
+)
+async def test_each_filter_narrows_by_itself(server: Server, said: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Notifications: what else happens in the inbox is not for these streams."""
+    before = await _cursor(server)
+    await say(server)
+    mine = (await say(server, **said)).notification_id
+    await inboxes.set_read(server, ALICE, notification_ids=[mine], is_read=True, origin_id=None)
+    later = (await say(server, **said)).notification_id
+
+    async with aclosing(_stream(server, after=before, **wanted)) as stream:
+        assert await _next(stream, 2) == [mine, later]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"), [({"topics": ["fine", ""]}, "filter.topics.1"), ({"project_id": ""}, "filter.projectId")]
+)
+async def test_a_filter_by_what_no_notification_has_is_refused(
+    server: Server, wanted: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await _next(_stream(server, **wanted), 1)
+
+    assert refused.value.field == field
 
 
 async def test_a_lost_signal_only_makes_a_stream_late(server: Server) -> None:

@@ -1,12 +1,19 @@
-"""The two small things that each socket has in place of asyncio's large ones do what those do, as far as is asked."""
+"""The two small things that each socket has in place of asyncio's large ones do what those do, as far as is asked.
+
+And what has come of a message takes no more than its bytes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.server import ServerState
+from websockets.frames import Frame, Opcode
 
-from schema.bounded_socket import Received, Room
+from schema.bounded_socket import BoundedSocket, Received, Room
 
 DEADLINE_S = 5
 
@@ -111,3 +118,18 @@ async def test_who_stops_taking_loses_nothing(is_there: bool) -> None:
 
     async with asyncio.timeout(DEADLINE_S):
         assert await received.get() == "a"
+
+
+@pytest.mark.parametrize("piece", [b"a", b""])
+async def test_a_message_in_small_pieces_is_kept_as_one(piece: bytes) -> None:
+    """Else each would take more than its bytes, and those without content were not even counted. Nor is it copied."""
+    socket = BoundedSocket(config=uvicorn.Config(Starlette()), server_state=ServerState(), app_state={})
+    socket.handle_text(Frame(Opcode.TEXT, b"{", fin=False))
+    socket.handle_cont(Frame(Opcode.CONT, piece, fin=False))
+    [kept] = socket.frames
+
+    for _ in range(999):
+        socket.handle_cont(Frame(Opcode.CONT, piece, fin=False))
+
+    assert socket.frames == [b"{" + 1_000 * piece]
+    assert socket.frames[0] is kept

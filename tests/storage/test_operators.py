@@ -227,6 +227,8 @@ async def test_the_largest_question_is_answered(database: Database) -> None:
         (("topic", "exists", None), "value"),
         (("message.a", "match", []), "value"),
         (("message.a", "match", {}), "value"),
+        (("message.a", "match", ["x"]), "value"),
+        (("message.a", "match", "x"), "value"),
         (("message.a", "match", {"a": {"$gt": 1}}), "value"),
         (("message.a", "match", {"$or": 1}), "value"),
         (("message.a", "match", {"a.": 1}), "value"),
@@ -252,6 +254,23 @@ def test_what_cannot_be_asked_is_told_by_its_field(asked: Asked, field: str) -> 
         operators.condition(NOTIFICATION, Filter(*asked), now=NOW)
 
     assert refusal.value.field == field
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Question([Filter("topic", "eq", "x" * 4_096)]),
+        Question([Filter("topic", "contain", "x" * 255), Filter("topic", "regex", "x" * 255)]),
+        Question([Filter("topic", "contain_in", ["x"] * 100), Filter("topic", "contain_in", ["x" * 128] * 32)]),
+        Question([Filter("message.a", "match", {str(number): 1 for number in range(16)})]),
+        Question([Filter("topic", "eq", "t")] * 25, [Filter("topic", "eq", "t")] * 25),
+        Question([Filter("topic", "in", ["t"] * 500)] * 2),
+        Question(keyword="x" * 255),
+    ],
+    ids=["text", "part of a text", "texts", "keys", "filters", "values", "keyword"],
+)
+def test_as_much_as_its_bounds_say_may_be_asked(asked: Question) -> None:
+    assert operators.conditions(NOTIFICATION, asked)
 
 
 @pytest.mark.parametrize(

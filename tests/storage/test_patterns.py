@@ -83,6 +83,14 @@ IN_THE_SUBSET = [
     ("a.b", "a\nb", False),
     (r"a\sb", "a\nb", True),
     (r"a\sb", "a\u2003b", False),
+    (r"a\nb\tc\rd\fe\vf", "a\nb\tc\rd\fe\vf", True),
+    (r"[\n\t]", "nt", False),
+    (r"\é", "é", True),
+    ("^a{255}$", "a" * 255, True),
+    ("^(a{15}){17}$", "a" * 254, False),
+    ("(" * 16 + "a" + ")" * 16, "a", True),
+    ("^[a:b]$", ":", True),
+    ("^[[x]$", "[", True),
     (r"\bé", "é", False),  # words are of ASCII
     ("", "", True),
     (r"\b", "", False),
@@ -135,6 +143,22 @@ async def test_sqlite_looks_at_the_clock_before_each_text(tmp_path: Path) -> Non
     async with database.read(at_most=timedelta(seconds=30)) as session:
         assert (await session.exec(statement)).one()
     await database.close()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("a{3,2}", "upper bound is below"),
+        ("a{1,256}", "repeated 255 times at most"),
+        (r"[\W]", "In brackets"),
+        ("a**", "cannot be repeated"),
+        ("a{2}{3}", "cannot be repeated"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(pattern: str, reason: str) -> None:
+    """And not what RE2 would leave to be said, or what is said of other letters."""
+    with pytest.raises(Unsupported, match=reason):
+        patterns.read(pattern)
 
 
 def test_folding_is_of_single_characters() -> None:

@@ -120,6 +120,38 @@ async def test_numbers_stay_what_they_are(database: Database) -> None:
     assert (await read(database, scope, first)).results == [{"first": 2**60}]
 
 
+async def test_of_truths_there_is_a_greatest_and_a_least(database: Database) -> None:
+    scope = await asked.store(database, [{"isRead": is_read, "createdAt": NOW} for is_read in (False, True, False)])
+    ends = [GroupField("most", GroupOperator.MAX, "isRead"), GroupField("least", GroupOperator.MIN, "isRead")]
+
+    assert (await read(database, scope, keyed(fields=ends))).results == [{"most": True, "least": False}]
+
+
+async def test_of_one_number_the_sum_is_itself_and_it_can_be_kept_in_a_list(database: Database) -> None:
+    scope = await said(database, {}, {})
+    counted = keyed(Key("topic", "topic"), fields=[GroupField("n", GroupOperator.COUNT)])
+    listed = keyed(fields=[GroupField("all", GroupOperator.PUSH, "n")])
+
+    total = Project([("total", Operand("n", ProjectOperator.SUM))])
+    assert (await read(database, scope, counted, total)).results == [{"topic": "t", "total": 2}]
+    assert (await read(database, scope, counted, listed)).results == [{"all": [2]}]
+
+
+async def test_entries_of_either_form_make_an_object_and_others_are_left_out(database: Database) -> None:
+    entries = [["a", 1], ["b"], ["c", 2, 3], {"k": "d", "v": 4}, {"k": "e"}, {"key": "f", "value": [5]}]
+    others = [[], [6, 7], {"k": 8}, {"name": "g"}, "h", 9, None, [None, 1]]
+    scope = await said(database, {"l": [*entries, *others, ["a", 10]]}, {"l": {"a": 1}}, {})
+    made = Project([("made", Operand("message.l", ProjectOperator.ARRAY_TO_OBJECT))])
+
+    results = (await read(database, scope, made)).results
+
+    assert results == [
+        {"made": {"a": 10, "b": None, "c": 2, "d": 4, "e": None, "f": [5]}},
+        {"made": None},
+        {"made": None},
+    ]
+
+
 async def test_no_calculation_leaves_the_range_of_doubles(database: Database) -> None:
     scope = await said(database, {"huge": 1e30, "tiny": 1e-30, "less": 1e-300, "more": 1e300})
     multiplied = Operand(None, ProjectOperator.MULTIPLY, [Operand("message.huge")] * 10)
