@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import PoolResetState, QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import drivers, reading, time_limits
+from storage import drivers, planning, reading, time_limits
 from storage.errors import DatabaseUnavailable, TooCostly
 from storage.kept import Kind, Statement, Statements
 from storage.pipelines import document_functions
@@ -40,20 +40,6 @@ CACHE_KIB = 64_000
 POSTGRES_CONNECTIONS = 10
 OPEN = "open"  # of a connection to SQLite: it was told to begin, and not yet to end
 EXAMPLES = "examples"  # of a session: those of its database
-# What PostgreSQL does where it expects many rows: it makes ready for all that an inbox, or what has a text, may have,
-# or it reads through a table. Where few rows are read, one by one, it is kept from that.
-FOR_MANY_ROWS = tuple(f"enable_{how}" for how in ("hashjoin", "material", "memoize", "mergejoin", "seqscan"))
-# How it plans kept statements: once for a connection, whatever the values are; to plan a read anew takes longer than
-# most reads do. How long a page is it does not know, and takes a tenth of all rows for it. It is kept from what it does
-# for so many: to compile, to ask further processes, and, where it takes rows for far from each other on a slow disk, to
-# sort all of them instead of reading the first ones in the order of an index.
-PLANNED_ONCE = {
-    **dict.fromkeys(FOR_MANY_ROWS, "off"),
-    "jit": "off",
-    "max_parallel_workers_per_gather": "0",
-    "plan_cache_mode": "force_generic_plan",
-    "random_page_cost": "1.1",
-}
 SCAN_AT_MOST = timedelta(seconds=5)  # for a kept statement that may read any number of rows
 
 # What SQLite is asked to do and cannot by itself: name, number of arguments.
@@ -139,9 +125,12 @@ class Database:
         Where an index bounds what is read, it is asked on this very thread on SQLite; else it takes SCAN_AT_MOST.
         """
         kept = self._kept.of(kind, given, fixed)
-        fetch = self._fetch_here if self.is_sqlite else self._connections.fetch
+        parameters = kept.statement.parameters(given)
         at_most = SCAN_AT_MOST if kept.index is None else None
-        return fetch(kept.statement, kept.statement.parameters(given), at_most=at_most)
+        if self.is_sqlite:
+            return self._fetch_here(kept.statement, parameters, at_most=at_most)
+        settings = planning.BY_VALUES if kept.is_planned_by_values else planning.ONCE
+        return self._connections.fetch(kept.statement, parameters, at_most=at_most, settings=settings)
 
     async def _fetch_here(
         self, statement: Statement, parameters: Sequence[Any], *, at_most: timedelta | None
@@ -208,7 +197,6 @@ class Database:
         arguments, options = self._reader.dialect.create_connect_args(self.url)
         connection = await asyncpg.connect(*arguments, **options)
         try:
-            await connection.execute("; ".join(f"SET {name} = {value}" for name, value in PLANNED_ONCE.items()))
             await connection.set_type_codec("json", encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
         except BaseException:
             connection.terminate()

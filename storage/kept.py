@@ -40,14 +40,16 @@ class Kind:
     """One thing that is asked.
 
     `build` makes the statement of what is given and of what is fixed. `led_by` says of the same which index leads to
-    the rows where no more of it is read than they are, whatever the values; None where that may be. What is given
-    `has_one_shape` where it never lacks a part and never holds a number.
+    the rows where no more of it is read than they are, whatever the values; None where that may be, and then PostgreSQL
+    plans it `by_values`, if so it is said. What is given `has_one_shape` where it never lacks a part and never holds a
+    number.
     """
 
     build: Callable[..., Select[Any]]
     led_by: Callable[..., str | None] = unbounded
     row: type[Row] = Row
     has_one_shape: bool = False
+    by_values: bool = False
 
 
 class Statement:
@@ -83,6 +85,7 @@ class Statement:
 class Kept:
     statement: Statement
     index: str | None  # that leads to its rows
+    is_planned_by_values: bool
 
 
 class Statements:
@@ -109,7 +112,8 @@ class Statements:
     def _made(self, kind: Kind, given: Sequence[Any], fixed: Hashable) -> Kept:
         paths: dict[str, Path] = {}
         select = kind.build(fixed, *_stand_in(tuple(given), (), paths))
-        return Kept(Statement(select, paths, self._dialect, kind.row), kind.led_by(fixed, *given))
+        index = kind.led_by(fixed, *given)
+        return Kept(Statement(select, paths, self._dialect, kind.row), index, kind.by_values and index is None)
 
 
 def shape(value: Any) -> Any:

@@ -38,8 +38,8 @@ class KeptPages:
     ) -> None:
         self._statement = statement
         self._led_by = led_by
-        self._inside = Kind(self._page, self._index, row)
-        self._outside = Kind(self._beyond, self._index, row)
+        self._inside = Kind(self._page, self._index, row, by_values=True)
+        self._outside = Kind(self._beyond, self._index, row, by_values=True)
 
     def read(
         self, database: Database, order: Order, selected: Selected, bounds: Bounds, *given: Any

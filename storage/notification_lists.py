@@ -406,7 +406,10 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     return [*conditions, *operators.conditions(fields.NOTIFICATION, wanted.question)]
 
 
-_THROUGH = Kind(_inside, row=NotificationRow), Kind(_outside, row=NotificationRow)
+_THROUGH = (
+    Kind(_inside, row=NotificationRow, by_values=True),
+    Kind(_outside, row=NotificationRow, by_values=True),
+)
 _FIRST = Kind(_walked, _walk_led_by, NotificationRow)
 _NEXT = Kind(_walked, row=NotificationRow)
 _FOUND = Kind(_found_inside, row=NotificationRow), Kind(_found_outside, row=NotificationRow)

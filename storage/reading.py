@@ -73,13 +73,19 @@ class Connection:
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
         self._connect = connect
         self._connection: asyncpg.Connection | None = None
+        self.settings: str | None = None  # that it has
         self._prepared: WeakKeyDictionary[Statement, Any] = WeakKeyDictionary()
 
-    async def fetch(self, statement: Statement, parameters: Sequence[Any], seconds: float | None) -> list[Any]:
+    async def fetch(
+        self, statement: Statement, parameters: Sequence[Any], seconds: float | None, settings: str
+    ) -> list[Any]:
         """Raises TooCostly after so many seconds, and PostgreSQL ends the statement; raises what is LOST."""
         if self._connection is None:
             self._connection = await self._connect()
         try:
+            if settings != self.settings:
+                await self._connection.execute(settings)
+                self.settings = settings
             prepared = self._prepared.get(statement) or await self._prepare(self._connection, statement, seconds)
             records: list[Any] = await prepared.fetch(*parameters, timeout=seconds)
         except BaseException as error:
@@ -100,7 +106,7 @@ class Connection:
     def drop(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
-        self._connection, self._prepared = None, WeakKeyDictionary()
+        self._connection, self.settings, self._prepared = None, None, WeakKeyDictionary()
 
     async def _prepare(self, connection: asyncpg.Connection, statement: Statement, seconds: float | None) -> Any:
         made = statement.record_class(asyncpg.Record)
@@ -118,16 +124,21 @@ class Connections:
         self._is_closed = False
 
     async def fetch(
-        self, statement: Statement, parameters: Sequence[Any], *, at_most: timedelta | None = None
+        self,
+        statement: Statement,
+        parameters: Sequence[Any],
+        *,
+        at_most: timedelta | None = None,
+        settings: str,
     ) -> list[Any]:
-        """Raises DatabaseUnavailable, TooCostly."""
+        """On a connection that has these settings: statements that set them. Raises DatabaseUnavailable, TooCostly."""
         seconds = None if at_most is None else at_most.total_seconds()
-        connection = self._free.pop() if self._free else await self._handed()
+        connection = self._taken(settings) if self._free else await self._handed()
         try:
-            return await connection.fetch(statement, parameters, seconds)
+            return await connection.fetch(statement, parameters, seconds, settings)
         except LOST:
             self._drop()  # what one connection has met, the others have met as well
-            return await self._fetch_anew(connection, statement, parameters, seconds)
+            return await self._fetch_anew(connection, statement, parameters, seconds, settings)
         finally:
             if self._is_closed:
                 await connection.close()
@@ -140,12 +151,26 @@ class Connections:
             await connection.close()
 
     async def _fetch_anew(
-        self, connection: Connection, statement: Statement, parameters: Sequence[Any], seconds: float | None
+        self,
+        connection: Connection,
+        statement: Statement,
+        parameters: Sequence[Any],
+        seconds: float | None,
+        settings: str,
     ) -> list[Any]:
         try:
-            return await connection.fetch(statement, parameters, seconds)
+            return await connection.fetch(statement, parameters, seconds, settings)
         except LOST as error:
             raise _translated(error) from error
+
+    def _taken(self, settings: str) -> Connection:
+        """The one that was used last; where that has other settings, one that has these, or else none yet."""
+        if self._free[-1].settings != settings:
+            for wanted in (settings, None):
+                for number, connection in enumerate(self._free):
+                    if connection.settings == wanted:
+                        return self._free.pop(number)
+        return self._free.pop()
 
     async def _handed(self) -> Connection:
         waiting: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()

@@ -23,9 +23,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import selected
 from storage.columns import Text
-from storage.engine import EXAMPLES, FOR_MANY_ROWS
+from storage.engine import EXAMPLES
 from storage.kept import Kind
 from storage.paging import Bounds
+from storage.planning import FOR_MANY_ROWS
 from storage.queries import fields, folding, operators, search_index, search_texts
 from storage.queries.operators import Filter, Operator, Question
 from storage.queries.search_index import SEARCHED, Led

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import deliveries, engine, inboxes, lines, notification_lists, notifications
+from storage import deliveries, inboxes, lines, notification_lists, notifications, planning
 from storage.engine import Database
 from storage.kept import Statements
 from storage.notification_lists import ID
@@ -125,8 +125,8 @@ async def _kept_plan(session: AsyncSession, text: str, parameters: Sequence[Any]
     if connection.dialect.name == "sqlite":
         found = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(parameters))
     else:
-        for name, value in {**engine.PLANNED_ONCE, "enable_sort": "on" if may_sort else "off"}.items():
-            await connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
+        for setting in (*planning.ONCE.split("; "), f"SET enable_sort = {'on' if may_sort else 'off'}"):
+            await connection.exec_driver_sql(setting.replace("SET", "SET LOCAL", 1))
         await connection.exec_driver_sql(f"PREPARE asked AS {text}")
         values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
         found = await connection.exec_driver_sql(f"EXPLAIN EXECUTE asked{values}")
