@@ -36,7 +36,7 @@ from storage import queue, verdicts
 from storage.engine import Database
 from storage.inboxes import of_user
 from storage.models import AttemptOutcome, DeliveryState, NotificationType
-from storage.notification_lists import Filter
+from storage.notification_filters import Filter
 from storage.queries.operators import Question
 from storage.queue import Claimed, Room
 from storage.secrets import Vault

@@ -21,7 +21,7 @@ from resolvers.errors import InvalidArgument, Refused
 from resolvers.inboxes import InboxState
 from resolvers.once import Said
 from resolvers.paging import Listing, Window
-from storage import deliveries, notification_lists, notifications
+from storage import deliveries, notification_filters, notification_lists, notifications
 from storage.contents import NewContent
 from storage.models import (
     Delivery,
@@ -29,7 +29,8 @@ from storage.models import (
     NotificationLevel,
     NotificationType,
 )
-from storage.notification_lists import NEWEST_FIRST, Filter, InScope
+from storage.notification_filters import NEWEST_FIRST, Filter
+from storage.notification_lists import InScope
 from storage.notifications import NotificationRow
 from storage.paging import Bounds, Order, Page
 from storage.scope import Scope
@@ -52,7 +53,7 @@ class NotificationOrderField(StrEnum):
 
 SORT_KEYS = {
     (key.name, way): replace(key, descending=way is OrderDirection.DESC)
-    for key in (*NEWEST_FIRST, notification_lists.TOPIC, notification_lists.TYPE, notification_lists.LEVEL)
+    for key in (*NEWEST_FIRST, notification_filters.TOPIC, notification_filters.TYPE, notification_filters.LEVEL)
     for way in OrderDirection
 }
 
@@ -230,4 +231,4 @@ def _order(order_by: Sequence[tuple[NotificationOrderField, OrderDirection]]) ->
         return NEWEST_FIRST
     if len({field for field, _ in order_by}) < len(order_by):
         raise InvalidArgument("A field can be ordered by once.", field="orderBy")
-    return (*(SORT_KEYS[key] for key in order_by), SORT_KEYS[notification_lists.ID.name, order_by[-1][1]])
+    return (*(SORT_KEYS[key] for key in order_by), SORT_KEYS[notification_filters.ID.name, order_by[-1][1]])

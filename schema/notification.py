@@ -37,9 +37,9 @@ from schema.paging import After, Before, Connection, First, Last, Window, connec
 from schema.scalars import JSON, Cursor
 from schema.selection import Fields, Made, column, relay_id
 from schema.told import ROW, Told, Types
-from storage import added_rows, models, notification_lists
+from storage import added_rows, models, notification_filters
 from storage.deliveries import Filter as DeliveryRows
-from storage.notification_lists import Filter
+from storage.notification_filters import Filter
 from storage.notifications import NotificationRow
 from storage.selected import Row
 
@@ -289,7 +289,7 @@ class NotificationQuery:
         server, caller = info.context.server, info.context.caller
         wanted, selected = filter or UNFILTERED, selection.of_connection(info, NOTIFICATION)
         marked_by = () if selected.is_empty else inboxes.marked_by(server, caller, mark_read)
-        rows = notification_lists.UNFILTERED if filter is None else filter.to_filter()
+        rows = notification_filters.UNFILTERED if filter is None else filter.to_filter()
         state = await notifications.inbox_of(server, caller, rows, wanted.domain_id) if selected.inbox else None
         listing = await notifications.page(
             server,

@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import sqlalchemy
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Select,
-    and_,
-    or_,
-    true,
-)
-from sqlalchemy.sql.util import ClauseAdapter
-from sqlmodel import col, func, select
+from sqlalchemy import Select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import kept, kept_pages, paging
+from storage import kept_pages, notification_searches, paging
 from storage.engine import Database
-from storage.kept import Kind
 from storage.kept_pages import KeptPages
-from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notifications import READ, SAID, TABLE, UNREAD, NotificationRow, selection, within
+from storage.notification_filters import ID, LED_BY, NEWEST_FIRST, Filter, conditions, is_indexed
+from storage.notification_searches import Listed
+from storage.notifications import NotificationRow, selection, within
 from storage.paging import Bounds, Order, Page
-from storage.queries import fields, operators, search, search_index, sorting
+from storage.queries import fields, search, sorting
 from storage.queries.fields import Fields
-from storage.queries.operators import EVERYTHING, Question
-from storage.queries.search import InSession, Texts, Walked
-from storage.queries.search_index import Led, Lookup
-from storage.queries.search_samples import Asker
+from storage.queries.operators import EVERYTHING
+from storage.queries.search import InSession
 from storage.queries.sorting import Sort
 from storage.scope import Scope
-from storage.selected import ALL, ROWS_ALONE, Selected
-
-# Which index leads to the rows of a list in NEWEST_FIRST, by what is given of scope and filter: it has them in this
-# order, and nothing else is asked of them, so that a page costs the same wherever it is in whatever there is.
-_LED_BY = {
-    frozenset({"domain_id"}): "notification_by_domain",
-    frozenset({"domain_id", "user_id"}): "notification_by_user",
-    frozenset({"domain_id", "user_id", "is_read"}): "notification_unread",
-    frozenset({"domain_id", "project_id"}): "notification_by_project",
-    frozenset({"domain_id", "created_by"}): "notification_by_creator",
-}
-
-# What a list can be ordered by; `notification_id` makes every order total.
-CREATED_AT = paging.key("CREATED_AT", Notification.created_at, lambda row: row.created_at)
-TOPIC = paging.key("TOPIC", Content.topic, lambda row: row.content.topic)
-TYPE = paging.key("TYPE", Content.notification_type, lambda row: row.content.notification_type)
-LEVEL = paging.key("LEVEL", Content.notification_level, lambda row: row.content.notification_level)
-ID = paging.key("ID", Notification.notification_id, lambda row: row.notification_id)
-NEWEST_FIRST: Order = (CREATED_AT, ID)
-
-
-@dataclass(frozen=True)
-class Filter:
-    """What is None does not narrow; an empty list matches nothing."""
-
-    notification_ids: Sequence[str] | None = None
-    topics: Sequence[str] | None = None
-    notification_types: Sequence[NotificationType] | None = None
-    notification_levels: Sequence[NotificationLevel] | None = None
-    is_read: bool | None = None
-    parent_notification_id: str | None = None
-    project_id: str | None = None
-    user_id: str | None = None
-    created_after: datetime | None = None  # exclusive
-    created_before: datetime | None = None  # exclusive
-    question: Question = EVERYTHING
-
-
-UNFILTERED = kept.constant(Filter())
+from storage.selected import ALL, Selected
 
 
 @dataclass(frozen=True)
@@ -100,13 +47,13 @@ class InScope:
         selected: Selected = ALL,
     ) -> Page[NotificationRow]:
         """Raises Unaskable."""
-        listed = _listed(self.scope, wanted)
+        listed = Listed.of(self.scope, wanted)
         async with search.by_index(session, listed.texts):
-            return await _page(InSession(session), listed, order or self.usual, bounds, selected)
+            return await notification_searches.page(InSession(session), listed, order or self.usual, bounds, selected)
 
     async def count(self, session: AsyncSession, wanted: Filter) -> int:
         """Raises Unaskable."""
-        return await paging.count(session, await matching(session, self.scope, wanted))
+        return await paging.count(session, await notification_searches.matching(session, self.scope, wanted))
 
 
 def page_kept(
@@ -116,303 +63,17 @@ def page_kept(
     assert wanted.question.is_keyword
     if wanted.question is EVERYTHING and wanted.notification_ids is None:
         return _PAGES.read(database, order, selected, bounds, scope, wanted)
-    return _page(database, _listed(scope, wanted), order, bounds, selected)
-
-
-async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> SelectOfScalar[Notification]:
-    """All that a list has, without what a list shows of them."""
-    listed, asker = _listed(scope, wanted), InSession(session)
-    async with search.by_index(session, listed.texts):
-        led = await search.lead(asker, listed.texts, scope.domain_id)
-        contents = await _contents(asker, listed, led)
-    conditions = [*within(scope, is_led=contents is None), *_asked(listed)]
-    if contents is not None:
-        found = search_index.read(contents, is_sqlite=asker.is_sqlite)
-        conditions.append(col(Notification.content_id).in_(found))
-    return select(Notification).join(Content, SAID).where(*conditions)
+    return notification_searches.page(database, Listed.of(scope, wanted), order, bounds, selected)
 
 
 def _plain(order: Order, selected: Selected, scope: Scope, wanted: Filter) -> Select[Any]:
-    return selection(selected, order, [*within(scope), *_conditions(wanted)])
+    return selection(selected, order, [*within(scope), *conditions(wanted)])
 
 
 def _led_by(order: Order, bounds: Bounds, scope: Scope, wanted: Filter) -> str | None:
-    if wanted.is_read or not _is_indexed(order):  # what was read lies among what was not
+    if wanted.is_read or not is_indexed(order):  # what was read lies among what was not
         return None
-    return kept_pages.index(_LED_BY, bounds, scope, wanted)
+    return kept_pages.index(LED_BY, bounds, scope, wanted)
 
 
 _PAGES = KeptPages(_plain, _led_by, NotificationRow)
-
-
-# Lists of what has texts. Where nothing is sought, they are lists like others.
-
-_WALKED = TABLE.c.place, TABLE.c.notification_id, TABLE.c.content_id, TABLE.c.inbox_id, TABLE.c.created_at
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """What a list has. Its question's keyword is among the texts."""
-
-    scope: Scope
-    wanted: Filter
-    texts: Texts
-
-
-def _listed(scope: Scope, wanted: Filter) -> _Listed:
-    texts = search.texts(wanted.question)
-    return _Listed(scope, replace(wanted, question=replace(wanted.question, keyword=None)), texts)
-
-
-@dataclass(frozen=True)
-class _Way:
-    """What reads the rows of a page, and whether there are rows beyond it."""
-
-    inside: Kind
-    outside: Kind
-    given: tuple[Any, ...]
-    rows: list[NotificationRow] | None = None  # the page's, where they have been read
-
-
-async def _page(
-    asker: Asker, listed: _Listed, order: Order, bounds: Bounds, selected: Selected
-) -> Page[NotificationRow]:
-    fixed = tuple(order)
-    way = await _way(asker, listed, bounds, (fixed, selected))
-
-    async def rows() -> list[NotificationRow]:
-        return await asker.rows(way.inside, way.given, (fixed, selected)) if way.rows is None else way.rows
-
-    async def beyond() -> list[NotificationRow]:
-        return await asker.rows(way.outside, way.given, (fixed, ROWS_ALONE))
-
-    return await paging.assembled(bounds, rows, beyond if selected.beyond else None)
-
-
-async def _way(asker: Asker, listed: _Listed, bounds: Bounds, fixed: kept_pages.Fixed) -> _Way:
-    """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
-    through = _Way(*_THROUGH, (bounds, listed))
-    led = await search.lead(asker, listed.texts, listed.scope.domain_id)
-    if led is None:
-        return through
-    is_begun = not led.is_rare and _is_indexed(fixed[0])
-    first = await search.beginning(partial(_walk, asker, through.given, fixed), bounds) if is_begun else None
-    if first is not None:
-        return replace(through, rows=first)
-    if not (led.is_rare or is_begun or await _is_long(asker, listed)):
-        return through
-    return await (_listed_first if asker.is_sqlite else _looked_up)(asker, led, through, fixed) or through
-
-
-async def _listed_first(asker: Asker, led: Led, through: _Way, _fixed: kept_pages.Fixed) -> _Way | None:
-    """On SQLite, where two statements cost no more than one."""
-    bounds, listed = through.given
-    contents = await search.contents(asker, led, listed.scope.domain_id)
-    return None if contents is None else _Way(*(_RARE if led.is_rare else _FOUND), (bounds, listed, contents))
-
-
-async def _looked_up(asker: Asker, led: Led, through: _Way, fixed: kept_pages.Fixed) -> _Way | None:
-    """On PostgreSQL, which is not waited for twice: the contents and the page by one statement."""
-    bounds, listed = through.given
-    lookup, limit = search_index.lookup(led, listed.scope.domain_id), search.MANY_FOUND + 1
-    if lookup is None:
-        return None
-    given = (bounds, listed, lookup, limit)
-    rows = await asker.rows(_LOOKED_UP[0], given, fixed)
-    return _Way(*_LOOKED_UP, given, [row for row in rows if row.position]) if rows[0].number < limit else None
-
-
-async def _contents(asker: Asker, listed: _Listed, led: Led | None) -> str | None:
-    """What the index of texts leads to, where that is rare, or there are more rows than are read in any case."""
-    if led is None or not (led.is_rare or await _is_long(asker, listed)):
-        return None
-    return await search.contents(asker, led, listed.scope.domain_id)
-
-
-async def _is_long(asker: Asker, listed: _Listed) -> bool:
-    [(rows,)] = await asker.rows(_COUNTED, (listed, search.FIRST_ROWS))
-    return bool(rows >= search.FIRST_ROWS)
-
-
-async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
-    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows, asker.is_sqlite), fixed)
-    is_all = not found or found[-1].number <= rows
-    return Walked(found if is_all else found[:-1], is_all)
-
-
-def _inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
-    return _through(paging.inside, fixed, bounds, listed)
-
-
-def _outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
-    return _through(paging.outside, fixed, bounds, listed)
-
-
-def _through(part: Callable[..., Select[Any]], fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed) -> Select[Any]:
-    """Rows that are named are read before it is asked whose they are: an inbox may have more than are ever named."""
-    named, wanted = listed.wanted.notification_ids, replace(listed.wanted, notification_ids=None)
-    searched = _searched(fixed, replace(listed, wanted=wanted), within(listed.scope))
-    statement = part(searched, fixed[0], bounds)
-    if named is None:
-        return statement
-    rows = sqlalchemy.select(TABLE).where(TABLE.c.notification_id.in_(named)).offset(0)
-    return _read_from(rows.subquery("named"), statement)
-
-
-def _found_inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str) -> Select[Any]:
-    page = paging.inside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_of_listed(listed, contents), page)
-
-
-def _found_outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, contents: str) -> Select[Any]:
-    beyond = paging.outside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_of_listed(listed, contents), beyond)
-
-
-def _looked_up_inside(
-    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, lookup: Lookup, limit: int
-) -> Select[Any]:
-    """Each row with its `position` in the page, and the `number` of contents that were found, `limit` at most.
-
-    Where that is reached, or the page is empty, there is one row without a position.
-    """
-    them = search_index.having(lookup, listed.scope.domain_id, limit).cte("them")
-    counted = sqlalchemy.select(func.count().label("number")).select_from(them).subquery("counted")
-    directions = paging.directions(fixed[0], backwards=bounds.backwards)
-    position = func.row_number().over(order_by=directions).label("position")
-    statement = paging.inside(_searched(fixed, listed).add_columns(position), fixed[0], bounds)
-    page = _read_from(_of_each(listed, them), statement).where(counted.c.number < limit).lateral("page")
-    rows = sqlalchemy.select(*page.c, counted.c.number).select_from(counted.outerjoin(page, true()))
-    return rows.order_by(page.c.position)
-
-
-def _looked_up_outside(
-    fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, lookup: Lookup, limit: int
-) -> Select[Any]:
-    them = search_index.having(lookup, listed.scope.domain_id, limit).subquery("them")
-    return _read_from(_of_each(listed, them), paging.outside(_searched(fixed, listed), fixed[0], bounds))
-
-
-def _found_led_by(_fixed: kept_pages.Fixed, _bounds: Bounds, listed: _Listed, *_found: Any) -> str | None:
-    """Of few contents, of which a user has a row each."""
-    return None if listed.scope.user_id is None else "notification_by_content"
-
-
-def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, *_walk: Any) -> str | None:
-    return kept_pages.index(_LED_BY, bounds._replace(offset=0), listed.scope, _narrowing(listed))
-
-
-def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: _Listed, rows: int, is_sqlite: bool) -> Select[Any]:
-    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not.
-
-    SQLite copies what it numbers: it reads the rest of those that are found.
-    """
-    order, selected = fixed
-    directions = paging.directions(order, backwards=bounds.backwards)
-    number = func.row_number().over(order_by=directions).label("number")
-    first = (
-        sqlalchemy.select(*(_WALKED if is_sqlite else TABLE.c), number)
-        .where(*_leading(listed), *paging.within(order, bounds))
-        .order_by(*directions)
-        .limit(rows + 1)
-        .subquery("walk")
-    )
-    is_found = and_(first.c.number <= rows, *_asked(listed))
-    statement = selection(selected, order, [or_(is_found, first.c.number == rows + 1)])
-    statement = statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
-    statement = _read_from(first, statement).add_columns(first.c.number)
-    return statement.join(TABLE, TABLE.c.place == first.c.place) if is_sqlite else statement
-
-
-def _of_listed(listed: _Listed, contents: str) -> FromClause:
-    """The rows of a list that have one of these contents, which SQLite reads as JSON."""
-    contents_found = col(Notification.content_id).in_(search_index.read(contents, is_sqlite=True))
-    return sqlalchemy.select(TABLE).where(contents_found, *_leading(listed, is_led=False)).subquery("found")
-
-
-def _of_each(listed: _Listed, them: FromClause) -> FromClause:
-    """The rows of a list that have one of these contents.
-
-    PostgreSQL is to look for them content by content: who has how many rows it does not know of kept statements.
-    """
-    of_content = col(Notification.content_id) == them.c.content_id
-    rows = sqlalchemy.select(TABLE).where(of_content, *_leading(listed, is_led=False)).offset(0).lateral("of_one")
-    return sqlalchemy.select(rows).select_from(them).join(rows, true()).subquery("found")
-
-
-def _counted(_fixed: None, listed: _Listed, rows: int) -> Select[Any]:
-    first = sqlalchemy.select(TABLE.c.notification_id).where(*_leading(listed)).limit(rows)
-    return sqlalchemy.select(func.count().label("rows")).select_from(first.subquery())
-
-
-def _searched(fixed: kept_pages.Fixed, listed: _Listed, scope: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
-    order, selected = fixed
-    return selection(selected, order, [*scope, *_asked(listed)])
-
-
-def _read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
-    """The statement, of only these of the notifications."""
-    return ClauseAdapter(rows, adapt_from_selectables={TABLE}).traverse(statement)
-
-
-def _asked(listed: _Listed) -> list[ColumnElement[bool]]:
-    """What is asked of each row, the cheap conditions first."""
-    return [*listed.texts.conditions(), *_conditions(listed.wanted)]
-
-
-def _is_indexed(order: Order) -> bool:
-    """Whether it is the one that the indexes have rows in, or its reverse."""
-    columns = [getattr(key.column, "key", None) for key in order]
-    return columns == ["created_at", "notification_id"] and order[0].descending == order[1].descending
-
-
-def _leading(listed: _Listed, *, is_led: bool = True) -> list[ColumnElement[bool]]:
-    """The conditions that an index answers together."""
-    return [*within(listed.scope, is_led=is_led), *_conditions(_narrowing(listed))]
-
-
-def _narrowing(listed: _Listed) -> Filter:
-    """What leads to the rows beside the scope: of a whole domain's, one field more."""
-    scope, wanted = listed.scope, listed.wanted
-    if scope.user_id is not None or scope.created_by is not None:
-        return Filter()
-    names = ("parent_notification_id", "user_id", "project_id")
-    given = {name: getattr(wanted, name) for name in names if getattr(wanted, name) is not None}
-    return Filter(**dict([*given.items()][:1]))
-
-
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    lists = {
-        Notification.notification_id: wanted.notification_ids,
-        Content.topic: wanted.topics,
-        Content.notification_type: wanted.notification_types,
-        Content.notification_level: wanted.notification_levels,
-    }
-    equals = {
-        Notification.parent_notification_id: wanted.parent_notification_id,
-        Notification.project_id: wanted.project_id,
-        Notification.user_id: wanted.user_id,
-    }
-    conditions: list[ColumnElement[bool]] = [
-        col(column).in_(values) for column, values in lists.items() if values is not None
-    ]
-    conditions += [col(column) == value for column, value in equals.items() if value is not None]
-    if wanted.is_read is not None:
-        conditions.append(READ if wanted.is_read else UNREAD)
-    if wanted.created_after is not None:
-        conditions.append(col(Notification.created_at) > wanted.created_after)
-    if wanted.created_before is not None:
-        conditions.append(col(Notification.created_at) < wanted.created_before)
-    return [*conditions, *operators.conditions(fields.NOTIFICATION, wanted.question)]
-
-
-_THROUGH = (
-    Kind(_inside, row=NotificationRow, by_values=True),
-    Kind(_outside, row=NotificationRow, by_values=True),
-)
-_FIRST = Kind(_walked, _walk_led_by, NotificationRow)
-_NEXT = Kind(_walked, row=NotificationRow)
-_FOUND = Kind(_found_inside, row=NotificationRow), Kind(_found_outside, row=NotificationRow)
-_RARE = replace(_FOUND[0], led_by=_found_led_by), replace(_FOUND[1], led_by=_found_led_by)
-_LOOKED_UP = Kind(_looked_up_inside, row=NotificationRow), Kind(_looked_up_outside, row=NotificationRow)
-_COUNTED = Kind(_counted)

@@ -15,10 +15,11 @@ from sqlalchemy import Select, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import channels, deliveries, notification_lists, protocols, quotas, usages
+from storage import channels, deliveries, notification_searches, protocols, quotas, usages
 from storage.channels import Kind as ChannelKind
 from storage.errors import DatabaseUnavailable, TooCostly
 from storage.models import Notification
+from storage.notification_filters import Filter
 from storage.pipelines import compiler, document_functions
 from storage.pipelines.rows import Gathering, Ordering, Rows
 from storage.pipelines.stages import Stage
@@ -140,7 +141,7 @@ Find = Callable[[AsyncSession, Scope, Question], Awaitable[_Source]]
 
 async def _notifications(session: AsyncSession, scope: Scope, question: Question) -> _Source:
     operators.conditions(fields.NOTIFICATION, question)  # before it is looked for: what is wrong is said here
-    statement = await notification_lists.matching(session, scope, notification_lists.Filter(question=question))
+    statement = await notification_searches.matching(session, scope, Filter(question=question))
     return _Source(statement, fields.NOTIFICATION, (Notification.created_at, Notification.notification_id))
 
 

@@ -5,7 +5,7 @@ row. What is rare is read from what the index leads to. Else a list begins to be
 order: where that ends soon, because its rows do or because the page is full, the index is never asked. It is asked for
 the rest.
 
-It knows the index and when it helps; the statements that list notifications are `storage.notification_lists`'.
+It knows the index and when it helps; the statements that find notifications are `storage.notification_searches`'.
 """
 
 from __future__ import annotations

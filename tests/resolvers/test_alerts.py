@@ -19,7 +19,7 @@ from storage.channels import Kind
 from storage.engine import Database, Work
 from storage.errors import DatabaseUnavailable
 from storage.models import Channel, NotificationType, ResourceState
-from storage.notification_lists import Filter
+from storage.notification_filters import Filter
 from storage.notifications import NotificationRow
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE

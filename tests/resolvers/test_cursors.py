@@ -13,7 +13,7 @@ from resolvers import cursors
 from resolvers.cursors import StreamCursor
 from resolvers.errors import CursorExpired, InvalidArgument
 from storage.models import Inbox, InboxKind
-from storage.notification_lists import NEWEST_FIRST
+from storage.notification_filters import NEWEST_FIRST
 from tests.conftest import Clock
 
 NUMBERS = st.integers(0, 2**47)

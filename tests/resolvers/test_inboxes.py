@@ -17,7 +17,7 @@ from resolvers.paging import Window
 from resolvers.pushes import Push
 from storage import inboxes as inbox_rows
 from storage.models import Change, ChangeKind, Content, Inbox, Notification
-from storage.notification_lists import Filter
+from storage.notification_filters import Filter
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, BOB, SERVICE, SYSTEM
 from tests.resolvers.said import inside, log_protocol, say, say_to_project

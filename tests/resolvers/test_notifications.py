@@ -31,7 +31,7 @@ from storage.models import (
     NotificationLevel,
     NotificationType,
 )
-from storage.notification_lists import Filter
+from storage.notification_filters import Filter
 from storage.notifications import NotificationRow
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, AWAY_ADMIN, BOB, SERVICE, SYSTEM

@@ -28,7 +28,7 @@ from schema.execution import Schema
 from schema.http import GraphQLApp, Via
 from schema.planned import kept_answers
 from storage.engine import Database
-from storage.notification_lists import Filter
+from storage.notification_filters import Filter
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, BOB, SERVICE
 from tests.resolvers.said import inside, say, say_to_project
@@ -208,6 +208,7 @@ async def test_a_change_between_the_number_and_the_rows_is_not_kept_as_what_was_
     server: Server, elsewhere: Server, keeping: Keeping
 ) -> None:
     """Such an answer is newer than the number that it is kept under, and that number is gone."""
+    assert paths.keep(EVERYTHING)
     await say(server)
     await keeping.ask(EVERYTHING, {"first": 20})
     mine = inboxes.mine

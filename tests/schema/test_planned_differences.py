@@ -21,7 +21,7 @@ from resolvers.errors import Refused, Unauthenticated
 from resolvers.paging import Window
 from schema.context import Context
 from schema.http import Via
-from storage.notification_lists import Filter
+from storage.notification_filters import Filter
 from tests.conftest import Clock
 from tests.resolvers.callers import ADMIN, ALICE, BOB, SERVICE, SYSTEM
 from tests.resolvers.said import say

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import notification_lists
+from storage import notification_filters, notification_lists
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notification_lists import CREATED_AT, ID
+from storage.notification_filters import CREATED_AT, ID
 from storage.notifications import NotificationRow
 from storage.paging import Bounds
 from storage.queries.operators import Filter, Question
@@ -66,7 +66,7 @@ async def find(database: Database, scope: Scope, asked: Question) -> list[int]:
     """Which rows, by their numbers, a question finds. What is kept has to find the same."""
     numbers = await find_in_session(database, scope, asked)
     if asked.is_keyword:
-        wanted, bounds = notification_lists.Filter(question=asked), Bounds(limit=1_000)
+        wanted, bounds = notification_filters.Filter(question=asked), Bounds(limit=1_000)
         page = await notification_lists.page_kept(database, scope, wanted, (CREATED_AT, ID), bounds)
         assert sorted(map(number, page.rows)) == numbers
     return numbers
@@ -74,7 +74,7 @@ async def find(database: Database, scope: Scope, asked: Question) -> list[int]:
 
 async def find_in_session(database: Database, scope: Scope, asked: Question) -> list[int]:
     """Their count has to be the same."""
-    wanted = notification_lists.Filter(question=asked)
+    wanted = notification_filters.Filter(question=asked)
     async with database.read() as session:
         listed = notification_lists.InScope(scope)
         page = await listed.page(session, wanted, Bounds(limit=1_000))

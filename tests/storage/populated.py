@@ -32,7 +32,7 @@ from storage.models import (
     ResourceState,
     Revocation,
 )
-from storage.notification_lists import CREATED_AT, ID
+from storage.notification_filters import CREATED_AT, ID
 from storage.paging import Bounds
 from storage.scope import Scope
 

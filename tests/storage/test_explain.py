@@ -20,7 +20,7 @@ from storage import (
     feeds,
     idempotency,
     inboxes,
-    notification_lists,
+    notification_filters,
     notifications,
     protocols,
     queue,
@@ -51,7 +51,7 @@ from tests.storage.populated import BACK, CREATOR, DOMAIN, FIRST, NEXT, NOW, ROW
 
 
 def _list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Call:
-    return lambda session: InScope(scope).page(session, notification_lists.Filter(**wanted), bounds)
+    return lambda session: InScope(scope).page(session, notification_filters.Filter(**wanted), bounds)
 
 
 def _deliveries(scope: Scope = DOMAIN, **wanted: Any) -> Call:
@@ -147,7 +147,7 @@ CASES: dict[str, Case] = {
     ),
     "count of a search": Case(
         lambda session: InScope(DOMAIN).count(
-            session, notification_lists.Filter(question=Question(keyword="word1234"))
+            session, notification_filters.Filter(question=Question(keyword="word1234"))
         ),
     ),
     "statistics of a search": Case(
@@ -292,7 +292,7 @@ async def test_marking_all_as_read_looks_at_what_is_unread_alone(filled: Databas
 
 
 async def test_a_statement_that_reads_through_a_table_would_be_found(filled: Database) -> None:
-    everything = Case(lambda session: InScope(Scope(None)).page(session, notification_lists.Filter(), FIRST))
+    everything = Case(lambda session: InScope(Scope(None)).page(session, notification_filters.Filter(), FIRST))
 
     async def explain(session: AsyncSession) -> list[Plan]:
         return await explaining.plans(session, everything)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import deliveries, inboxes, lines, notification_lists, notifications, planning
+from storage import deliveries, inboxes, lines, notification_filters, notification_lists, notifications, planning
 from storage.engine import Database
 from storage.kept import Statements
-from storage.notification_lists import ID
+from storage.notification_filters import ID
 from storage.paging import Bounds
 from storage.queries import search_index
 from storage.queries.operators import Question
@@ -37,7 +37,7 @@ Kept = Callable[[Database], Awaitable[Any]]
 
 
 def _kept_list(scope: Scope, bounds: Bounds = FIRST, **wanted: Any) -> Kept:
-    wanted_rows = notification_lists.Filter(**wanted)
+    wanted_rows = notification_filters.Filter(**wanted)
     return lambda database: notification_lists.page_kept(database, scope, wanted_rows, ORDER, bounds, BY_TEXT)
 
 
@@ -97,7 +97,7 @@ UNBOUNDED: dict[str, Kept] = {
     "a user's between two positions": _kept_list(USER, Bounds(limit=20, after=AFTER, before=BEFORE)),
     "a user's after a position and before a time": _kept_list(USER, NEXT, created_before=LATER),
     "a user's by topic": lambda database: notification_lists.page_kept(
-        database, USER, notification_lists.Filter(), (notification_lists.TOPIC, ID), FIRST
+        database, USER, notification_filters.Filter(), (notification_filters.TOPIC, ID), FIRST
     ),
     "deliveries of a channel": _kept_deliveries(DOMAIN, channel_id="channel-1"),
     "deliveries of a creator": _kept_deliveries(CREATOR),

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import deliveries, inboxes, kept, notification_lists, notifications, reading
+from storage import deliveries, inboxes, kept, notification_filters, notification_lists, notifications, reading
 from storage.columns import UtcDateTime
 from storage.engine import Database
 from storage.errors import DatabaseUnavailable
 from storage.models import Content, Delivery, Notification, NotificationLevel, NotificationType
-from storage.notification_lists import CREATED_AT, ID
+from storage.notification_filters import CREATED_AT, ID
 from storage.notifications import NotificationRow
 from storage.paging import Bounds
 from storage.scope import Scope
@@ -73,7 +73,7 @@ async def said(database: Database, clock: Clock) -> list[str]:
 
 
 async def _page(database: Database, selected: Selected = ALL, **wanted: Any) -> list[NotificationRow]:
-    filter_ = notification_lists.Filter(**wanted)
+    filter_ = notification_filters.Filter(**wanted)
     found = await notification_lists.page_kept(database, ALICE, filter_, (CREATED_AT, ID), Bounds(limit=20), selected)
     return found.rows
 
@@ -162,8 +162,8 @@ async def test_as_many_statements_are_kept_as_there_is_room_for(
 def test_a_constant_has_the_shape_of_its_equals() -> None:
     bounds = Bounds(limit=20)
 
-    assert kept.shape((bounds, notification_lists.UNFILTERED)) == kept.shape((bounds, notification_lists.Filter()))
-    assert kept.shape(notification_lists.UNFILTERED) != kept.shape(notification_lists.Filter(is_read=False))
+    assert kept.shape((bounds, notification_filters.UNFILTERED)) == kept.shape((bounds, notification_filters.Filter()))
+    assert kept.shape(notification_filters.UNFILTERED) != kept.shape(notification_filters.Filter(is_read=False))
 
 
 async def test_a_statement_with_many_parameters_is_not_kept(database: Database, said: list[str]) -> None:

@@ -16,7 +16,8 @@ from resolvers import cursors
 from storage import inboxes, notification_lists, paging
 from storage.engine import Database
 from storage.models import Content, Notification, NotificationLevel, NotificationType
-from storage.notification_lists import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter, InScope
+from storage.notification_filters import CREATED_AT, ID, LEVEL, TOPIC, TYPE, Filter
+from storage.notification_lists import InScope
 from storage.notifications import NotificationRow
 from storage.paging import Bounds, Order, Page, Position
 from storage.scope import Scope

@@ -19,11 +19,21 @@ from sqlalchemy import Connection, make_url, text
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from storage import contents, migrations, notification_lists, paging, statistics
+from storage import (
+    contents,
+    migrations,
+    notification_filters,
+    notification_lists,
+    notification_searches,
+    paging,
+    statistics,
+)
 from storage.engine import Database
 from storage.kept import Kind, Statement
 from storage.models import Content, Notification
-from storage.notification_lists import CREATED_AT, ID, InScope
+from storage.notification_filters import CREATED_AT, ID
+from storage.notification_lists import InScope
+from storage.notification_searches import Listed
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
 from storage.queries import search, search_index, search_samples, search_texts
@@ -95,7 +105,7 @@ async def test_the_same_is_found_with_and_without_the_index(
     scope = Scope(stored.domain_id, user_id=data.draw(st.sampled_from([None, "alice"])))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(notification_lists, "_listed", _by_fields)
+        patch.setattr(Listed, "of", _by_fields)
         expected = await find_in_session(database, scope, asked)
     with pytest.MonkeyPatch.context() as patch:
         # Where no examples are enough, whatever is sought is rare.
@@ -110,15 +120,15 @@ async def test_the_same_is_found_with_and_without_the_index(
     assert await find(database, scope, asked) == expected
 
 
-def _by_fields(scope: Scope, wanted: notification_lists.Filter) -> notification_lists._Listed:
+def _by_fields(scope: Scope, wanted: notification_filters.Filter) -> Listed:
     """What is said of fields, and nothing by which it is found more quickly."""
-    return notification_lists._Listed(scope, wanted, Texts((), ()))
+    return Listed(scope, wanted, Texts((), ()))
 
 
 async def _page_by_page(database: Database, scope: Scope, asked: Question) -> list[int]:
     """Which rows a question finds, read by twos and the newest last."""
     order = tuple(replace(key, descending=False) for key in (CREATED_AT, ID))
-    wanted, bounds, found = notification_lists.Filter(question=asked), Bounds(limit=2), []
+    wanted, bounds, found = notification_filters.Filter(question=asked), Bounds(limit=2), []
     async with database.read() as session:
         while (page := await InScope(scope, order).page(session, wanted, bounds)).rows:
             found += [number(row) for row in page.rows]
@@ -160,13 +170,13 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             listings.append(found.number)
         return found
 
-    looked_up = notification_lists._looked_up
+    looked_up = notification_searches._looked_up
 
     async def noted_with_its_page(asker: Asker, *given: Any) -> Any:
         return await looked_up(_Noting(asker, listings), *given)
 
     monkeypatch.setattr(search_index, "listed", noted)
-    monkeypatch.setattr(notification_lists, "_looked_up", noted_with_its_page)
+    monkeypatch.setattr(notification_searches, "_looked_up", noted_with_its_page)
     return listings
 
 
@@ -184,8 +194,8 @@ class _Noting:
         return found
 
 
-def asked_of(keyword: str) -> notification_lists.Filter:
-    return notification_lists.Filter(question=question(keyword=keyword, now=NOW))
+def asked_of(keyword: str) -> notification_filters.Filter:
+    return notification_filters.Filter(question=question(keyword=keyword, now=NOW))
 
 
 @pytest.fixture
@@ -484,10 +494,10 @@ async def test_only_conditions_of_a_few_texts_are_looked_up(database: Database) 
 @pytest.mark.usefixtures("indexed")
 async def test_statistics_are_led_by_the_index(database: Database) -> None:
     scope = await store(database, [{"createdAt": NOW, "topic": "pods"}, {"createdAt": NOW, "topic": "deploy"}])
-    wanted = notification_lists.Filter(question=question(keyword="pods", now=NOW))
+    wanted = notification_filters.Filter(question=question(keyword="pods", now=NOW))
 
     async with database.read() as session:
-        statement = await notification_lists.matching(session, scope, wanted)
+        statement = await notification_searches.matching(session, scope, wanted)
         bound = statement.compile(dialect=session.get_bind().dialect).params.values()
 
     assert "[1]" in bound  # the content that the index knows

@@ -15,7 +15,8 @@ from sqlmodel import col, delete
 from resolvers import cursors
 from storage.engine import Database
 from storage.models import Notification, NotificationType
-from storage.notification_lists import Filter, InScope
+from storage.notification_filters import Filter
+from storage.notification_lists import InScope
 from storage.notifications import NotificationRow
 from storage.paging import Bounds, Order, Page
 from storage.queries import fields, sorting

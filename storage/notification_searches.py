@@ -1,0 +1,282 @@
+"""Pages and counts of notifications that say what is sought: by an index of texts, or through their list.
+
+Where nothing is sought, they are lists like others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import ColumnElement, FromClause, Select, and_, or_, true
+from sqlalchemy.sql.util import ClauseAdapter
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from storage import kept_pages, paging
+from storage.kept import Kind
+from storage.models import Content, Notification
+from storage.notification_filters import LED_BY, Filter, conditions, is_indexed
+from storage.notifications import SAID, TABLE, NotificationRow, selection, within
+from storage.paging import Bounds, Order, Page
+from storage.queries import search, search_index
+from storage.queries.search import InSession, Texts, Walked
+from storage.queries.search_index import Led, Lookup
+from storage.queries.search_samples import Asker
+from storage.scope import Scope
+from storage.selected import ROWS_ALONE, Selected
+
+_WALKED = TABLE.c.place, TABLE.c.notification_id, TABLE.c.content_id, TABLE.c.inbox_id, TABLE.c.created_at
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a list has. Its question's keyword is among the texts."""
+
+    scope: Scope
+    wanted: Filter
+    texts: Texts
+
+    @classmethod
+    def of(cls, scope: Scope, wanted: Filter) -> Listed:
+        """Raises Unaskable."""
+        texts = search.texts(wanted.question)
+        return cls(scope, replace(wanted, question=replace(wanted.question, keyword=None)), texts)
+
+
+async def page(asker: Asker, listed: Listed, order: Order, bounds: Bounds, selected: Selected) -> Page[NotificationRow]:
+    fixed = tuple(order)
+    way = await _way(asker, listed, bounds, (fixed, selected))
+
+    async def rows() -> list[NotificationRow]:
+        return await asker.rows(way.inside, way.given, (fixed, selected)) if way.rows is None else way.rows
+
+    async def beyond() -> list[NotificationRow]:
+        return await asker.rows(way.outside, way.given, (fixed, ROWS_ALONE))
+
+    return await paging.assembled(bounds, rows, beyond if selected.beyond else None)
+
+
+async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> SelectOfScalar[Notification]:
+    """All that a list has, without what a list shows of them."""
+    listed, asker = Listed.of(scope, wanted), InSession(session)
+    async with search.by_index(session, listed.texts):
+        led = await search.lead(asker, listed.texts, scope.domain_id)
+        contents = await _contents(asker, listed, led)
+    every = [*within(scope, is_led=contents is None), *_asked(listed)]
+    if contents is not None:
+        found = search_index.read(contents, is_sqlite=asker.is_sqlite)
+        every.append(col(Notification.content_id).in_(found))
+    return select(Notification).join(Content, SAID).where(*every)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What reads the rows of a page, and whether there are rows beyond it."""
+
+    inside: Kind
+    outside: Kind
+    given: tuple[Any, ...]
+    rows: list[NotificationRow] | None = None  # the page's, where they have been read
+
+
+async def _way(asker: Asker, listed: Listed, bounds: Bounds, fixed: kept_pages.Fixed) -> _Way:
+    """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
+    through = _Way(*_THROUGH, (bounds, listed))
+    led = await search.lead(asker, listed.texts, listed.scope.domain_id)
+    if led is None:
+        return through
+    is_begun = not led.is_rare and is_indexed(fixed[0])
+    first = await search.beginning(partial(_walk, asker, through.given, fixed), bounds) if is_begun else None
+    if first is not None:
+        return replace(through, rows=first)
+    if not (led.is_rare or is_begun or await _is_long(asker, listed)):
+        return through
+    return await (_listed_first if asker.is_sqlite else _looked_up)(asker, led, through, fixed) or through
+
+
+async def _listed_first(asker: Asker, led: Led, through: _Way, _fixed: kept_pages.Fixed) -> _Way | None:
+    """On SQLite, where two statements cost no more than one."""
+    bounds, listed = through.given
+    contents = await search.contents(asker, led, listed.scope.domain_id)
+    return None if contents is None else _Way(*(_RARE if led.is_rare else _FOUND), (bounds, listed, contents))
+
+
+async def _looked_up(asker: Asker, led: Led, through: _Way, fixed: kept_pages.Fixed) -> _Way | None:
+    """On PostgreSQL, which is not waited for twice: the contents and the page by one statement."""
+    bounds, listed = through.given
+    lookup, limit = search_index.lookup(led, listed.scope.domain_id), search.MANY_FOUND + 1
+    if lookup is None:
+        return None
+    given = (bounds, listed, lookup, limit)
+    rows = await asker.rows(_LOOKED_UP[0], given, fixed)
+    return _Way(*_LOOKED_UP, given, [row for row in rows if row.position]) if rows[0].number < limit else None
+
+
+async def _contents(asker: Asker, listed: Listed, led: Led | None) -> str | None:
+    """What the index of texts leads to, where that is rare, or there are more rows than are read in any case."""
+    if led is None or not (led.is_rare or await _is_long(asker, listed)):
+        return None
+    return await search.contents(asker, led, listed.scope.domain_id)
+
+
+async def _is_long(asker: Asker, listed: Listed) -> bool:
+    [(rows,)] = await asker.rows(_COUNTED, (listed, search.FIRST_ROWS))
+    return bool(rows >= search.FIRST_ROWS)
+
+
+async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
+    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows, asker.is_sqlite), fixed)
+    is_all = not found or found[-1].number <= rows
+    return Walked(found if is_all else found[:-1], is_all)
+
+
+def _inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed) -> Select[Any]:
+    return _through(paging.inside, fixed, bounds, listed)
+
+
+def _outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed) -> Select[Any]:
+    return _through(paging.outside, fixed, bounds, listed)
+
+
+def _through(part: Callable[..., Select[Any]], fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed) -> Select[Any]:
+    """Rows that are named are read before it is asked whose they are: an inbox may have more than are ever named."""
+    named, wanted = listed.wanted.notification_ids, replace(listed.wanted, notification_ids=None)
+    searched = _searched(fixed, replace(listed, wanted=wanted), within(listed.scope))
+    statement = part(searched, fixed[0], bounds)
+    if named is None:
+        return statement
+    rows = sqlalchemy.select(TABLE).where(TABLE.c.notification_id.in_(named)).offset(0)
+    return _read_from(rows.subquery("named"), statement)
+
+
+def _found_inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, contents: str) -> Select[Any]:
+    page = paging.inside(_searched(fixed, listed), fixed[0], bounds)
+    return _read_from(_oflisted(listed, contents), page)
+
+
+def _found_outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, contents: str) -> Select[Any]:
+    beyond = paging.outside(_searched(fixed, listed), fixed[0], bounds)
+    return _read_from(_oflisted(listed, contents), beyond)
+
+
+def _looked_up_inside(
+    fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, lookup: Lookup, limit: int
+) -> Select[Any]:
+    """Each row with its `position` in the page, and the `number` of contents that were found, `limit` at most.
+
+    Where that is reached, or the page is empty, there is one row without a position.
+    """
+    them = search_index.having(lookup, listed.scope.domain_id, limit).cte("them")
+    counted = sqlalchemy.select(func.count().label("number")).select_from(them).subquery("counted")
+    directions = paging.directions(fixed[0], backwards=bounds.backwards)
+    position = func.row_number().over(order_by=directions).label("position")
+    statement = paging.inside(_searched(fixed, listed).add_columns(position), fixed[0], bounds)
+    page = _read_from(_of_each(listed, them), statement).where(counted.c.number < limit).lateral("page")
+    rows = sqlalchemy.select(*page.c, counted.c.number).select_from(counted.outerjoin(page, true()))
+    return rows.order_by(page.c.position)
+
+
+def _looked_up_outside(
+    fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, lookup: Lookup, limit: int
+) -> Select[Any]:
+    them = search_index.having(lookup, listed.scope.domain_id, limit).subquery("them")
+    return _read_from(_of_each(listed, them), paging.outside(_searched(fixed, listed), fixed[0], bounds))
+
+
+def _found_led_by(_fixed: kept_pages.Fixed, _bounds: Bounds, listed: Listed, *_found: Any) -> str | None:
+    """Of few contents, of which a user has a row each."""
+    return None if listed.scope.user_id is None else "notification_by_content"
+
+
+def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, *_walk: Any) -> str | None:
+    return kept_pages.index(LED_BY, bounds._replace(offset=0), listed.scope, _narrowing(listed))
+
+
+def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int, is_sqlite: bool) -> Select[Any]:
+    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not.
+
+    SQLite copies what it numbers: it reads the rest of those that are found.
+    """
+    order, selected = fixed
+    directions = paging.directions(order, backwards=bounds.backwards)
+    number = func.row_number().over(order_by=directions).label("number")
+    first = (
+        sqlalchemy.select(*(_WALKED if is_sqlite else TABLE.c), number)
+        .where(*_leading(listed), *paging.within(order, bounds))
+        .order_by(*directions)
+        .limit(rows + 1)
+        .subquery("walk")
+    )
+    is_found = and_(first.c.number <= rows, *_asked(listed))
+    statement = selection(selected, order, [or_(is_found, first.c.number == rows + 1)])
+    statement = statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
+    statement = _read_from(first, statement).add_columns(first.c.number)
+    return statement.join(TABLE, TABLE.c.place == first.c.place) if is_sqlite else statement
+
+
+def _oflisted(listed: Listed, contents: str) -> FromClause:
+    """The rows of a list that have one of these contents, which SQLite reads as JSON."""
+    contents_found = col(Notification.content_id).in_(search_index.read(contents, is_sqlite=True))
+    return sqlalchemy.select(TABLE).where(contents_found, *_leading(listed, is_led=False)).subquery("found")
+
+
+def _of_each(listed: Listed, them: FromClause) -> FromClause:
+    """The rows of a list that have one of these contents.
+
+    PostgreSQL is to look for them content by content: who has how many rows it does not know of kept statements.
+    """
+    of_content = col(Notification.content_id) == them.c.content_id
+    rows = sqlalchemy.select(TABLE).where(of_content, *_leading(listed, is_led=False)).offset(0).lateral("of_one")
+    return sqlalchemy.select(rows).select_from(them).join(rows, true()).subquery("found")
+
+
+def _counted(_fixed: None, listed: Listed, rows: int) -> Select[Any]:
+    first = sqlalchemy.select(TABLE.c.notification_id).where(*_leading(listed)).limit(rows)
+    return sqlalchemy.select(func.count().label("rows")).select_from(first.subquery())
+
+
+def _searched(fixed: kept_pages.Fixed, listed: Listed, scope: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
+    order, selected = fixed
+    return selection(selected, order, [*scope, *_asked(listed)])
+
+
+def _read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
+    """The statement, of only these of the notifications."""
+    return ClauseAdapter(rows, adapt_from_selectables={TABLE}).traverse(statement)
+
+
+def _asked(listed: Listed) -> list[ColumnElement[bool]]:
+    """What is asked of each row, the cheap conditions first."""
+    return [*listed.texts.conditions(), *conditions(listed.wanted)]
+
+
+def _leading(listed: Listed, *, is_led: bool = True) -> list[ColumnElement[bool]]:
+    """The conditions that an index answers together."""
+    return [*within(listed.scope, is_led=is_led), *conditions(_narrowing(listed))]
+
+
+def _narrowing(listed: Listed) -> Filter:
+    """What leads to the rows beside the scope: of a whole domain's, one field more."""
+    scope, wanted = listed.scope, listed.wanted
+    if scope.user_id is not None or scope.created_by is not None:
+        return Filter()
+    names = ("parent_notification_id", "user_id", "project_id")
+    given = {name: getattr(wanted, name) for name in names if getattr(wanted, name) is not None}
+    return Filter(**dict([*given.items()][:1]))
+
+
+_THROUGH = (
+    Kind(_inside, row=NotificationRow, by_values=True),
+    Kind(_outside, row=NotificationRow, by_values=True),
+)
+_FIRST = Kind(_walked, _walk_led_by, NotificationRow)
+_NEXT = Kind(_walked, row=NotificationRow)
+_FOUND = Kind(_found_inside, row=NotificationRow), Kind(_found_outside, row=NotificationRow)
+_RARE = replace(_FOUND[0], led_by=_found_led_by), replace(_FOUND[1], led_by=_found_led_by)
+_LOOKED_UP = Kind(_looked_up_inside, row=NotificationRow), Kind(_looked_up_outside, row=NotificationRow)
+_COUNTED = Kind(_counted)
