@@ -44,7 +44,13 @@ def run(rows: Sequence[Row], stages: Sequence[Stage]) -> list[Row]:
 
 def distinct(rows: Sequence[Row], key: str) -> list[Any]:
     values = [each for row in rows for each in _elements(value(row, key))]
-    return [found for found, _ in itertools.groupby(sorted(values, key=place)) if found is not None]
+    return [found for found in _once(values) if found is not None]
+
+
+def _once(values: Sequence[Any]) -> list[Any]:
+    """In order, each once. To Python, 0 and false are equal."""
+    ordered = itertools.groupby(sorted(values, key=place), key=lambda each: (place(each), each))
+    return [found for (_, found), _ in ordered]
 
 
 def value(row: Row, key: str) -> Any:
@@ -144,7 +150,7 @@ def _of_group(group: Sequence[Row], field: GroupField) -> Any:
         case "push":
             return given
         case "add_to_set":
-            return [each for each, _ in itertools.groupby(sorted(given, key=place))]
+            return _once(given)
     return {name: each for one in given if isinstance(one, dict) for name, each in one.items()}
 
 
