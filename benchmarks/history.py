@@ -126,8 +126,9 @@ _MESSAGE = f"""
 # As `storage.queries.search_texts` puts it together: of ASCII, the databases' own `lower` makes the same.
 _SEARCHED = f"""'{search_texts.mark(stand.DOMAIN)}\n' || lower(topic || '\n' || title || '\n{DESCRIPTION}')"""
 
-# All that a chunk has changed in an inbox were additions: the counts after one are those before the chunk, and so many.
 _SEQ = "inbox.last_seq + row_number() OVER (PARTITION BY inbox.inbox_id ORDER BY n)"
+
+# All that a chunk has changed in an inbox were additions: the counts after one are those before the chunk, and so many.
 _CHANGES = """
     INSERT INTO change (inbox_id, seq, kind, notification_id, unread_count, unseen_count, changed_at)
     SELECT inbox_id, seq, 'ADDED', notification_id,

@@ -156,12 +156,12 @@ def _through(part: Callable[..., Select[Any]], fixed: kept_pages.Fixed, bounds: 
 
 def _found_inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, contents: str) -> Select[Any]:
     page = paging.inside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_oflisted(listed, contents), page)
+    return _read_from(_of_listed(listed, contents), page)
 
 
 def _found_outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, contents: str) -> Select[Any]:
     beyond = paging.outside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_oflisted(listed, contents), beyond)
+    return _read_from(_of_listed(listed, contents), beyond)
 
 
 def _looked_up_inside(
@@ -219,7 +219,7 @@ def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int, 
     return statement.join(TABLE, TABLE.c.place == first.c.place) if is_sqlite else statement
 
 
-def _oflisted(listed: Listed, contents: str) -> FromClause:
+def _of_listed(listed: Listed, contents: str) -> FromClause:
     """The rows of a list that have one of these contents, which SQLite reads as JSON."""
     contents_found = col(Notification.content_id).in_(search_index.read(contents, is_sqlite=True))
     return sqlalchemy.select(TABLE).where(contents_found, *_leading(listed, is_led=False)).subquery("found")
