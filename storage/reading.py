@@ -10,6 +10,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -128,17 +129,18 @@ class Connections:
         statement: Statement,
         parameters: Sequence[Any],
         *,
-        at_most: timedelta | None = None,
+        at_most: timedelta | None,
         settings: str,
     ) -> list[Any]:
         """On a connection that has these settings: statements that set them. Raises DatabaseUnavailable, TooCostly."""
         seconds = None if at_most is None else at_most.total_seconds()
         connection = self._taken(settings) if self._free else await self._handed()
+        fetch = partial(connection.fetch, statement, parameters, seconds, settings)
         try:
-            return await connection.fetch(statement, parameters, seconds, settings)
+            return await fetch()
         except LOST:
             self._drop()  # what one connection has met, the others have met as well
-            return await self._fetch_anew(connection, statement, parameters, seconds, settings)
+            return await _anew(fetch)
         finally:
             if self._is_closed:
                 await connection.close()
@@ -149,19 +151,6 @@ class Connections:
         self._is_closed = True
         for connection in self._free:
             await connection.close()
-
-    async def _fetch_anew(
-        self,
-        connection: Connection,
-        statement: Statement,
-        parameters: Sequence[Any],
-        seconds: float | None,
-        settings: str,
-    ) -> list[Any]:
-        try:
-            return await connection.fetch(statement, parameters, seconds, settings)
-        except LOST as error:
-            raise _translated(error) from error
 
     def _taken(self, settings: str) -> Connection:
         """The one that was used last; where that has other settings, one that has these, or else none yet."""
@@ -193,6 +182,13 @@ class Connections:
     def _drop(self) -> None:
         for connection in self._free:
             connection.drop()
+
+
+async def _anew(fetch: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+    try:
+        return await fetch()
+    except LOST as error:
+        raise _translated(error) from error
 
 
 def _translated(error: Exception) -> Exception:
