@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy
@@ -46,27 +47,39 @@ Lookup = Sequence[Sequence[tuple[str, Sequence[str]]]]
 
 SEARCHED: ColumnElement[str] = Content.__table__.c.searched  # type: ignore[attr-defined]
 
-# Of each text, which is a list of trigrams, one that few have.
+# Of each text, which is a list of trigrams, the contents that have one which few have. Without LIMIT -1, SQLite would
+# list them a second time, to see that there are some.
 _RARE = """
     SELECT (
-        SELECT each.value FROM json_each(sought.value) AS each
-        WHERE (
-            SELECT count(*) FROM (SELECT 1 FROM content_search WHERE content_search MATCH each.value LIMIT {few})
-        ) < {few} LIMIT 1
+        SELECT contents FROM (
+            SELECT (
+                SELECT json_group_array(rowid) FROM (
+                    SELECT rowid FROM content_search WHERE content_search MATCH each.value LIMIT {few}
+                ) HAVING count(*) < {few}
+            ) AS contents FROM json_each(sought.value) AS each LIMIT -1
+        ) WHERE contents IS NOT NULL LIMIT 1
     ) FROM json_each({texts}) AS sought
 """
 _MATCHES = """
     SELECT count(*), json_group_array(rowid)
-    FROM (SELECT rowid FROM content_search WHERE content_search MATCH {led} LIMIT {limit})
+    FROM (SELECT rowid FROM content_search WHERE content_search MATCH {query} LIMIT {limit})
 """
+
+
+class Found(NamedTuple):
+    """Contents: how many, and which, as a JSON list."""
+
+    number: int
+    contents: str
 
 
 @dataclass(frozen=True)
 class Led:
     """What the index is asked for."""
 
-    by: Any  # a query of FTS5's, or what is sought
     is_rare: bool  # few contents have it
+    by: Any = None  # a query of FTS5's, or what is sought
+    found: Found | None = None  # on SQLite, which lists contents to see that they are few
     sample: Sample | None = None  # of what PostgreSQL's contents say
 
 
@@ -74,19 +87,18 @@ async def lead(asker: Asker, sought: Sequence[Alternatives], domain_id: str | No
     return await (_in_fts5 if asker.is_sqlite else _in_trigrams)(asker, sought, domain_id)
 
 
-async def listed(asker: Asker, led: Led, domain_id: str | None, *, limit: int) -> Any:
-    """The `number` of contents that it leads to, of so many at most, and the `contents` as a JSON list.
-
-    None where PostgreSQL would list too many.
-    """
+async def listed(asker: Asker, led: Led, domain_id: str | None, *, limit: int) -> Found | None:
+    """The contents that it leads to, of so many at most. None where PostgreSQL would list too many."""
+    if led.found is not None:
+        return led.found
     if led.sample is None:
-        [found] = await asker.rows(_FEW_MATCHES if led.is_rare else _ALL_MATCHES, (led.by, limit))
-        return found
+        [found] = await asker.rows(_MATCHING, (led.by, limit))
+        return Found(*found)
     sought = lookup(led, domain_id)
     if sought is None:
         return None
     [found] = await asker.rows(_HAVING, (sought, domain_id, limit))
-    return found
+    return Found(*found)
 
 
 def lookup(led: Led, domain_id: str | None) -> Lookup | None:
@@ -126,19 +138,26 @@ async def _in_fts5(asker: Asker, sought: Sequence[Alternatives], domain_id: str 
     number = sum(map(len, trigrams))
     tried = [each[: TRIED // number] for one in trigrams for each in one]
     rows = await asker.rows(_TRIED, (orjson.dumps(tried).decode(), FEW // number))
-    rare = iter([found for (found,) in rows])
-    of_each = [[(each, next(rare)) for each in one] for one in trigrams]
-    short = [one for one in of_each if all(found is not None for _, found in one)]
+    contents = iter([found for (found,) in rows])
+    of_each = [[next(contents) for _ in one] for one in trigrams]
+    rare = [one for one in of_each if None not in one]
+    if rare:
+        return Led(is_rare=True, found=_in_all(rare))
     mark = [] if domain_id is None else [_quoted(search_texts.mark(domain_id))]
-    either = (
-        " OR ".join(found or f"({' AND '.join([*mark, *each])})" for each, found in one) for one in short or of_each
-    )
-    return Led(" AND ".join(f"({one})" for one in either), is_rare=bool(short))
+    either = (" OR ".join(f"({' AND '.join([*mark, *each])})" for each in one) for one in trigrams)
+    return Led(is_rare=False, by=" AND ".join(f"({one})" for one in either))
+
+
+def _in_all(conditions: Sequence[Sequence[str]]) -> Found:
+    """The contents that are in one of the lists of each condition."""
+    of_each = [set(chain.from_iterable(map(orjson.loads, lists))) for lists in conditions]
+    found = sorted(set.intersection(*of_each))
+    return Found(len(found), orjson.dumps(found).decode())
 
 
 async def _in_trigrams(asker: Asker, sought: Sequence[Alternatives], domain_id: str | None) -> Led:
     sample = await search_samples.kept(asker)
-    return Led(sought, sample.is_rare(sought, domain_id), sample)
+    return Led(sample.is_rare(sought, domain_id), by=sought, sample=sample)
 
 
 def _patterns(sought: str, sample: Sample) -> tuple[str, ...]:
@@ -148,11 +167,11 @@ def _patterns(sought: str, sample: Sample) -> tuple[str, ...]:
 
 
 def _tried(_fixed: None, texts: Any, few: Any) -> Any:
-    return _spelled(_RARE, ("rare",), texts=texts, few=few)
+    return _spelled(_RARE, ("contents",), texts=texts, few=few)
 
 
-def _matches(_fixed: None, led: Any, limit: Any) -> Any:
-    return _spelled(_MATCHES, ("number", "contents"), led=led, limit=limit)
+def _matches(_fixed: None, query: Any, limit: Any) -> Any:
+    return _spelled(_MATCHES, ("number", "contents"), query=query, limit=limit)
 
 
 def _spelled(statement: str, columns: Sequence[str], **given: Any) -> Any:
@@ -183,6 +202,5 @@ def _pattern(sought: str) -> str:
 
 
 _TRIED = Kind(_tried, lambda *_given: "content_search")
-_FEW_MATCHES = Kind(_matches, lambda *_given: "content_search")
-_ALL_MATCHES = Kind(_matches)
+_MATCHING = Kind(_matches)
 _HAVING = Kind(_having)
