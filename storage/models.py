@@ -193,8 +193,8 @@ class Notification(SQLModel, table=True):
             sqlite_where=text("NOT is_read"),
             postgresql_where=text("NOT is_read"),
         ),
-        # notifications() of an administrator
-        Index("notification_by_domain", "domain_id", "created_at", "notification_id"),
+        # notifications() of an administrator; with what leads to the contents, which searches look through
+        Index("notification_by_domain", "domain_id", "created_at", "notification_id", "content_id"),
         # notifications(filter: {projectId})
         Index("notification_by_project", "domain_id", "project_id", "created_at", "notification_id"),
         # notifications(filter: {parentNotificationId}), and the rows that one create led to

@@ -17,7 +17,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import kept_pages, paging
+from storage import kept_pages, paging, places
 from storage.kept import Kind
 from storage.models import Content, Notification
 from storage.notification_filters import LED_BY, Filter, conditions, is_indexed
@@ -30,7 +30,14 @@ from storage.queries.search_samples import Asker
 from storage.scope import Scope
 from storage.selected import ROWS_ALONE, Selected
 
-_WALKED = TABLE.c.place, TABLE.c.notification_id, TABLE.c.content_id, TABLE.c.inbox_id, TABLE.c.created_at
+# Of each row that is walked by, found or not: what the index of a domain's list has, and no row has to be read for.
+_WALKED = (
+    TABLE.c.place,
+    TABLE.c.notification_id,
+    TABLE.c.content_id,
+    places.inbox_of(TABLE.c.place).label("inbox_id"),
+    TABLE.c.created_at,
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ async def _is_long(asker: Asker, listed: Listed) -> bool:
 
 
 async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
-    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows, asker.is_sqlite), fixed)
+    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows), fixed)
     is_all = not found or found[-1].number <= rows
     return Walked(found if is_all else found[:-1], is_all)
 
@@ -197,16 +204,13 @@ def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, *_wal
     return kept_pages.index(LED_BY, bounds._replace(offset=0), listed.scope, _narrowing(listed))
 
 
-def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int, is_sqlite: bool) -> Select[Any]:
-    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not.
-
-    SQLite copies what it numbers: it reads the rest of those that are found.
-    """
+def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:
+    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not."""
     order, selected = fixed
     directions = paging.directions(order, backwards=bounds.backwards)
     number = func.row_number().over(order_by=directions).label("number")
     first = (
-        sqlalchemy.select(*(_WALKED if is_sqlite else TABLE.c), number)
+        sqlalchemy.select(*_WALKED, number)
         .where(*_leading(listed), *paging.within(order, bounds))
         .order_by(*directions)
         .limit(rows + 1)
@@ -216,7 +220,7 @@ def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int, 
     statement = selection(selected, order, [or_(is_found, first.c.number == rows + 1)])
     statement = statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
     statement = _read_from(first, statement).add_columns(first.c.number)
-    return statement.join(TABLE, TABLE.c.place == first.c.place) if is_sqlite else statement
+    return statement.join(TABLE, TABLE.c.place == first.c.place)
 
 
 def _of_listed(listed: Listed, contents: str) -> FromClause:
@@ -247,7 +251,7 @@ def _searched(fixed: kept_pages.Fixed, listed: Listed, scope: Sequence[ColumnEle
 
 def _read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
     """The statement, of only these of the notifications."""
-    return ClauseAdapter(rows, adapt_from_selectables={TABLE}).traverse(statement)
+    return ClauseAdapter(rows, adapt_from_selectables={TABLE}, adapt_on_names=True).traverse(statement)
 
 
 def _asked(listed: Listed) -> list[ColumnElement[bool]]:
