@@ -59,6 +59,7 @@ from schema.sockets import Sockets
 from storage import generations, migrations, queue, rotation
 from storage.engine import Database
 from storage.errors import DatabaseNewer, StorageError, WrongKey
+from storage.queries import search_merging
 from storage.rotation import Resealed
 from storage.settings import StorageSettings
 
@@ -208,6 +209,7 @@ class Parts:
     async def _sweep(self) -> float:
         await idempotency.sweep(self.server)
         is_more = await retention.sweep(self.server, self.keep)
+        is_more = await search_merging.merge(self.database) or is_more
         return SWEEP_PAUSE_SECONDS if is_more else SWEEP_EVERY_SECONDS
 
 

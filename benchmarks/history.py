@@ -32,7 +32,7 @@ from dispatch.planner import DispatchDecision
 from storage import ids, places, protocols
 from storage.engine import Database
 from storage.models import Change, Channel, Decision, Delivery, Notification
-from storage.queries import search_texts
+from storage.queries import search_merging, search_texts
 from storage.secrets import Vault
 
 STARTED = 1_735_689_600  # 2025-01-01
@@ -87,7 +87,9 @@ async def _run(database: Database, statements: Iterable[str]) -> None:
 
 
 async def _settle(database: Database) -> None:
-    """What PostgreSQL does by itself sooner or later: here, before anything is measured."""
+    """What PostgreSQL does by itself sooner or later, and on SQLite sweeps do: here, before anything is measured."""
+    while await search_merging.merge(database):
+        pass
     if not database.is_sqlite:
         engine = create_async_engine(database.url, isolation_level="AUTOCOMMIT")
         async with engine.connect() as connection:

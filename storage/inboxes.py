@@ -53,7 +53,7 @@ def owner(inbox: Inbox) -> Owner:
 
 
 async def find(session: AsyncSession, owner: Owner) -> Inbox | None:
-    return (await session.exec(select(Inbox).where(_is_one_of([owner])))).first()
+    return (await session.exec(select(Inbox).where(is_one_of([owner])))).first()
 
 
 async def find_kept(database: Database, owner: Owner) -> Row | None:
@@ -68,7 +68,7 @@ async def heads(session: AsyncSession, owners: Collection[Owner]) -> dict[Owner,
         return {}
     # Streams ask for thousands every other second: no objects are made of the rows.
     columns = map(col, (Inbox.domain_id, Inbox.kind, Inbox.owner_id, Inbox.last_seq))
-    found = await session.exec(sqlalchemy.select(*columns).where(_is_one_of(owners)))  # type: ignore[call-overload]
+    found = await session.exec(sqlalchemy.select(*columns).where(is_one_of(owners)))  # type: ignore[call-overload]
     return {Owner(*named): last_seq for *named, last_seq in found}
 
 
@@ -178,13 +178,14 @@ async def lock(session: AsyncSession, inbox_ids: Collection[int]) -> dict[int, I
 
 def _one(_fixed: None, owner: Owner) -> Select[Any]:
     counts = (Inbox.inbox_id, Inbox.generation, Inbox.last_seq, Inbox.unread_count, Inbox.unseen_count)
-    return sqlalchemy.select(*counts, Inbox.total_count).where(_is_one_of([owner]))  # type: ignore[call-overload, no-any-return]
+    return sqlalchemy.select(*counts, Inbox.total_count).where(is_one_of([owner]))  # type: ignore[call-overload, no-any-return]
 
 
 _ONE = Kind(_one, lambda *_given: "sqlite_autoindex_inbox_1", has_one_shape=True)
 
 
-def _is_one_of(owners: Collection[Owner]) -> ColumnElement[bool]:
+def is_one_of(owners: Collection[Owner]) -> ColumnElement[bool]:
+    """Whether an inbox is one of these owners'."""
     # Not as rows of three columns: SQLite reads through the table for those.
     by_kind: dict[tuple[str, InboxKind], list[str]] = defaultdict(list)
     for domain_id, kind, owner_id in owners:

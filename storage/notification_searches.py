@@ -11,24 +11,27 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, FromClause, Select, and_, or_, true
+from sqlalchemy import ColumnElement, CompoundSelect, FromClause, Select, and_, or_, true, union_all
 from sqlalchemy.sql.util import ClauseAdapter
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import kept_pages, paging, places
+from storage import inboxes, kept_pages, paging, places
+from storage.dialects import checked
 from storage.kept import Kind
-from storage.models import Content, Notification
+from storage.models import Content, Inbox, Notification
 from storage.notification_filters import LED_BY, Filter, conditions, is_indexed
 from storage.notifications import SAID, TABLE, NotificationRow, selection, within
 from storage.paging import Bounds, Order, Page
 from storage.queries import search, search_index
 from storage.queries.search import InSession, Texts, Walked
-from storage.queries.search_index import Led, Lookup
+from storage.queries.search_index import Found, Led, Lookup
 from storage.queries.search_samples import Asker
 from storage.scope import Scope
 from storage.selected import ROWS_ALONE, Selected
+
+ROWS_A_CONTENT = 4  # of an inbox are read in the time that one of a content takes to be looked up
 
 # Of each row that is walked by, found or not: what the index of a domain's list has, and no row has to be read for.
 _WALKED = (
@@ -73,11 +76,11 @@ async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> Selec
     listed, asker = Listed.of(scope, wanted), InSession(session)
     async with search.by_index(session, listed.texts):
         led = await search.lead(asker, listed.texts, scope.domain_id)
-        contents = await _contents(asker, listed, led)
-    every = [*within(scope, is_led=contents is None), *_asked(listed)]
-    if contents is not None:
-        found = search_index.read(contents, is_sqlite=asker.is_sqlite)
-        every.append(col(Notification.content_id).in_(found))
+        found = await _contents(asker, listed, led)
+    every = [*within(scope, is_led=found is None), *_asked(listed)]
+    if found is not None:
+        contents = search_index.read(found.contents, is_sqlite=asker.is_sqlite)
+        every.append(col(Notification.content_id).in_(contents))
     return select(Notification).join(Content, SAID).where(*every)
 
 
@@ -109,8 +112,8 @@ async def _way(asker: Asker, listed: Listed, bounds: Bounds, fixed: kept_pages.F
 async def _listed_first(asker: Asker, led: Led, through: _Way, _fixed: kept_pages.Fixed) -> _Way | None:
     """On SQLite, where two statements cost no more than one."""
     bounds, listed = through.given
-    contents = await search.contents(asker, led, listed.scope.domain_id)
-    return None if contents is None else _Way(*(_RARE if led.is_rare else _FOUND), (bounds, listed, contents))
+    found = await search.contents(asker, led, listed.scope.domain_id)
+    return None if found is None else _Way(*(_RARE if led.is_rare else _FOUND), (bounds, listed, found))
 
 
 async def _looked_up(asker: Asker, led: Led, through: _Way, fixed: kept_pages.Fixed) -> _Way | None:
@@ -124,7 +127,7 @@ async def _looked_up(asker: Asker, led: Led, through: _Way, fixed: kept_pages.Fi
     return _Way(*_LOOKED_UP, given, [row for row in rows if row.position]) if rows[0].number < limit else None
 
 
-async def _contents(asker: Asker, listed: Listed, led: Led | None) -> str | None:
+async def _contents(asker: Asker, listed: Listed, led: Led | None) -> Found | None:
     """What the index of texts leads to, where that is rare, or there are more rows than are read in any case."""
     if led is None or not (led.is_rare or await _is_long(asker, listed)):
         return None
@@ -161,14 +164,14 @@ def _through(part: Callable[..., Select[Any]], fixed: kept_pages.Fixed, bounds: 
     return _read_from(rows.subquery("named"), statement)
 
 
-def _found_inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, contents: str) -> Select[Any]:
+def _found_inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, found: Found) -> Select[Any]:
     page = paging.inside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_of_listed(listed, contents), page)
+    return _read_from(_of_listed(listed, found), page)
 
 
-def _found_outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, contents: str) -> Select[Any]:
+def _found_outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, found: Found) -> Select[Any]:
     beyond = paging.outside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_of_listed(listed, contents), beyond)
+    return _read_from(_of_listed(listed, found), beyond)
 
 
 def _looked_up_inside(
@@ -223,10 +226,34 @@ def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int) 
     return statement.join(TABLE, TABLE.c.place == first.c.place)
 
 
-def _of_listed(listed: Listed, contents: str) -> FromClause:
+def _of_listed(listed: Listed, found: Found) -> FromClause:
     """The rows of a list that have one of these contents, which SQLite reads as JSON."""
-    contents_found = col(Notification.content_id).in_(search_index.read(contents, is_sqlite=True))
-    return sqlalchemy.select(TABLE).where(contents_found, *_leading(listed, is_led=False)).subquery("found")
+    contents = search_index.read(found.contents, is_sqlite=True)
+    if listed.scope.user_id is None:
+        them = [TABLE.c.content_id.in_(contents), *_leading(listed, is_led=False)]
+    else:
+        them = [TABLE.c.place.in_(_places(listed.scope, contents, number=found.number))]
+    return sqlalchemy.select(TABLE).where(*them).subquery("found")
+
+
+def _places(scope: Scope, contents: Select[Any], *, number: int) -> CompoundSelect[Any]:
+    """Those in a user's inbox that have one of so many contents.
+
+    The rows of an inbox lie together, and those of contents far from each other. So an inbox that has but a few for
+    each content is read through. How many it has it says itself: one of the two parts ends there.
+    """
+    assert scope.domain_id is not None
+    assert scope.user_id is not None
+    inbox = sqlalchemy.select(TABLE.c.place).select_from(Inbox)
+    inbox = inbox.where(inboxes.is_one_of([inboxes.of_user(scope.domain_id, scope.user_id)]))
+    rows, few = col(Inbox.total_count), number * ROWS_A_CONTENT
+    read_through = inbox.join(TABLE, places.within(TABLE.c.place, Inbox.inbox_id))
+    read_through = read_through.where(rows <= few, checked(TABLE.c.content_id).in_(contents))
+    looked_up = inbox.join(TABLE, TABLE.c.user_id == Inbox.owner_id)
+    looked_up = looked_up.where(
+        rows > few, TABLE.c.content_id.in_(contents), places.within(checked(TABLE.c.place), Inbox.inbox_id)
+    )
+    return union_all(read_through, looked_up)
 
 
 def _of_each(listed: Listed, them: FromClause) -> FromClause:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, literal
-from sqlmodel import col
 
 from storage.columns import Number
 
@@ -29,7 +28,8 @@ def inbox_of(place: ColumnElement[Any]) -> ColumnElement[Any]:
     return case((place > 0, place // literal(APART, Number)))
 
 
-def within(place: Any, inbox_id: int, *, after: int = 0, up_to: int = APART - 1) -> ColumnElement[bool]:
+def within(place: Any, inbox_id: Any, *, after: int = 0, up_to: int = APART - 1) -> ColumnElement[bool]:
     """Whether a place is one of an inbox, between two sequence numbers. None of them leads to another inbox."""
     first, last = (of(inbox_id, min(max(seq, 0), APART - 1)) for seq in (after, up_to))
-    return col(place).between(first + 1, last)
+    is_within: ColumnElement[bool] = place.between(first + 1, last)
+    return is_within

@@ -29,7 +29,7 @@ from storage.paging import Bounds
 from storage.planning import FOR_MANY_ROWS
 from storage.queries import fields, folding, operators, search_index, search_texts
 from storage.queries.operators import Filter, Operator, Question
-from storage.queries.search_index import SEARCHED, Led
+from storage.queries.search_index import SEARCHED, Found, Led
 from storage.queries.search_samples import Alternatives, Asker, Examples
 
 FIRST_ROWS = 250  # of a list that are read in any case: well below a millisecond
@@ -120,10 +120,10 @@ async def lead(asker: Asker, texts: Texts, domain_id: str | None) -> Led | None:
     return await search_index.lead(asker, texts.indexed, domain_id) if texts.indexed else None
 
 
-async def contents(asker: Asker, led: Led, domain_id: str | None) -> str | None:
-    """The contents among which all is that is sought, as a JSON list; None where the index is of no use."""
+async def contents(asker: Asker, led: Led, domain_id: str | None) -> Found | None:
+    """The contents among which all is that is sought; None where the index is of no use."""
     found = await search_index.listed(asker, led, domain_id, limit=MANY_FOUND + 1)
-    return None if found is None or found.number > MANY_FOUND else found.contents
+    return None if found is None or found.number > MANY_FOUND else found
 
 
 @asynccontextmanager

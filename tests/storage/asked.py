@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage import notification_filters, notification_lists
 from storage.engine import Database
-from storage.models import Content, Notification, NotificationLevel, NotificationType
+from storage.models import Content, Inbox, InboxKind, Notification, NotificationLevel, NotificationType
 from storage.notification_filters import CREATED_AT, ID
 from storage.notifications import NotificationRow
 from storage.paging import Bounds
@@ -29,12 +30,27 @@ async def store(database: Database, rows: Sequence[Mapping[str, Any]]) -> Scope:
 
 
 async def add(database: Database, domain_id: str, rows: Mapping[int, Mapping[str, Any]]) -> None:
-    """Store notifications of these numbers, which are their ids."""
+    """Store notifications of these numbers, which are their ids; those of users in their inboxes."""
 
     async def work(session: AsyncSession) -> None:
-        session.add_all(_notification(domain_id, number, row) for number, row in rows.items())
+        inboxes = {inbox.owner_id: inbox for inbox in await session.exec(select(Inbox).filter_by(domain_id=domain_id))}
+        for number, row in rows.items():
+            notification = _notification(domain_id, number, row)
+            if notification.user_id is not None:
+                _put(notification, inboxes.setdefault(notification.user_id, _inbox(domain_id, notification.user_id)))
+            session.add(notification)
 
     await database.write(work)
+
+
+def _inbox(domain_id: str, user_id: str) -> Inbox:
+    return Inbox(domain_id=domain_id, kind=InboxKind.USER, owner_id=user_id, generation=1, last_seq=0, total_count=0)
+
+
+def _put(notification: Notification, inbox: Inbox) -> None:
+    inbox.last_seq += 1
+    inbox.total_count += 1
+    notification.inbox, notification.seq = inbox, inbox.last_seq
 
 
 def _notification(domain_id: str, number: int, row: Mapping[str, Any]) -> Notification:

@@ -33,12 +33,13 @@ from storage.kept import Kind, Statement
 from storage.models import Content, Notification
 from storage.notification_filters import CREATED_AT, ID
 from storage.notification_lists import InScope
-from storage.notification_searches import Listed
+from storage.notification_searches import ROWS_A_CONTENT, Listed
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
 from storage.queries import search, search_index, search_samples, search_texts
 from storage.queries.operators import Question
 from storage.queries.search import InSession, Texts
+from storage.queries.search_index import Found
 from storage.queries.search_samples import Asker, Said, Sample
 from storage.reading import Connections
 from storage.scope import Scope
@@ -98,11 +99,12 @@ def _some_of(row: dict[str, Any]) -> st.SearchStrategy[str]:
 async def test_the_same_is_found_with_and_without_the_index(
     database: Database, rows: list[dict[str, Any]], every: list[Asked], either: list[Asked], data: st.DataObject
 ) -> None:
-    some = data.draw(_some_of(data.draw(st.sampled_from(rows))))
+    row = data.draw(st.sampled_from(rows))
+    some = data.draw(_some_of(row))
     lookups = [question(keyword=some, now=NOW), question([("message.title", "contain", some)], either, now=NOW)]
     asked = data.draw(st.sampled_from([*lookups, question(every, either, keyword=some + " pods", now=NOW)]))
     stored = await store(database, rows)
-    scope = Scope(stored.domain_id, user_id=data.draw(st.sampled_from([None, "alice"])))
+    scope = Scope(stored.domain_id, user_id=data.draw(st.sampled_from([None, row["userId"]])))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Listed, "of", _by_fields)
@@ -150,10 +152,10 @@ async def _contents(database: Database, scope: Scope, keyword: str) -> list[int]
     found = await _led(database, texts, scope)
     async with database.read() as session:
         assert await _led(InSession(session), texts, scope) == found
-    return None if found is None else orjson.loads(found)
+    return None if found is None else orjson.loads(found.contents)
 
 
-async def _led(asker: Asker, texts: Texts, scope: Scope) -> str | None:
+async def _led(asker: Asker, texts: Texts, scope: Scope) -> Found | None:
     led = await search.lead(asker, texts, scope.domain_id)
     return None if led is None else await search.contents(asker, led, scope.domain_id)
 
@@ -349,6 +351,19 @@ async def test_what_is_rare_is_read_from_what_the_index_leads_to(database: Datab
     page = await notification_lists.page_kept(database, scope, asked_of("testing"), (CREATED_AT, ID), Bounds(limit=20))
     assert len(page.rows) == 20
     assert listings == []  # the list's first rows were enough
+
+
+@pytest.mark.parametrize("others", [0, ROWS_A_CONTENT, 10 * ROWS_A_CONTENT])
+async def test_what_is_rare_is_found_in_short_and_in_long_inboxes(database: Database, others: int) -> None:
+    """SQLite reads the ones through, and looks in the others for what has it."""
+    rare = [{"createdAt": NOW, "topic": "reindexing", "userId": user_id} for user_id in ("alice", "bob")]
+    rest = [{"createdAt": NOW, "topic": "deploy", "userId": "alice"} for _ in range(others)]
+    stored = await store(database, [*rare, *rest])
+
+    for user_id, found in (("alice", [0]), ("bob", [1]), ("nobody", [])):
+        scope = Scope(stored.domain_id, user_id=user_id)
+        assert await find(database, scope, question(keyword="reindexing", now=NOW)) == found
+        assert await find(database, scope, question(keyword="defragmenting", now=NOW)) == []
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
