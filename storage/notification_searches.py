@@ -11,20 +11,21 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, CompoundSelect, FromClause, Select, and_, or_, true, union_all
+from sqlalchemy import CTE, ColumnElement, CompoundSelect, FromClause, Select, func, literal, true, union_all
 from sqlalchemy.sql.util import ClauseAdapter
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import inboxes, kept_pages, paging, places
+from storage.columns import Text, UtcDateTime
 from storage.dialects import checked
 from storage.kept import Kind
 from storage.models import Content, Inbox, Notification
 from storage.notification_filters import LED_BY, Filter, conditions, is_indexed
 from storage.notifications import SAID, TABLE, NotificationRow, selection, within
 from storage.paging import Bounds, Order, Page
-from storage.queries import search, search_index
+from storage.queries import moments, search, search_index
 from storage.queries.search import InSession, Texts, Walked
 from storage.queries.search_index import Found, Led, Lookup
 from storage.queries.search_samples import Asker
@@ -32,15 +33,6 @@ from storage.scope import Scope
 from storage.selected import ROWS_ALONE, Selected
 
 ROWS_A_CONTENT = 4  # of an inbox are read in the time that one of a content takes to be looked up
-
-# Of each row that is walked by, found or not: what the index of a domain's list has, and no row has to be read for.
-_WALKED = (
-    TABLE.c.place,
-    TABLE.c.notification_id,
-    TABLE.c.content_id,
-    places.inbox_of(TABLE.c.place).label("inbox_id"),
-    TABLE.c.created_at,
-)
 
 
 @dataclass(frozen=True)
@@ -140,9 +132,10 @@ async def _is_long(asker: Asker, listed: Listed) -> bool:
 
 
 async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
-    found = await asker.rows(_FIRST if rows == search.FIRST_ROWS else _NEXT, (*given, rows), fixed)
-    is_all = not found or found[-1].number <= rows
-    return Walked(found if is_all else found[:-1], is_all)
+    first, rest = _FIRST if rows == search.FIRST_ROWS else _NEXT
+    found = await asker.rows(first, (*given, rows), fixed)
+    [behind] = found[:1] or await asker.rows(rest, (*given, rows), fixed)
+    return Walked(found, is_all=not behind.more)
 
 
 def _inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed) -> Select[Any]:
@@ -208,22 +201,43 @@ def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, *_wal
 
 
 def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:
-    """Of the first rows of a list, those that are found, by their `number`, and the one behind them, found or not."""
+    """Of the first rows of a list, those that are found, each with what `_more` says.
+
+    They are read up to the row behind them. So nothing is read after the last one of a page, and nothing is sorted.
+    """
     order, selected = fixed
+    behind = _behind(order, bounds, listed, rows).cte("behind")
+    first = [*_leading(listed), *paging.within(order, bounds), *paging.within(order, _up_to(behind, order, bounds))]
+    statement = selection(selected, order, [*first, *_asked(listed)]).add_columns(_number(behind))
     directions = paging.directions(order, backwards=bounds.backwards)
-    number = func.row_number().over(order_by=directions).label("number")
-    first = (
-        sqlalchemy.select(*_WALKED, number)
-        .where(*_leading(listed), *paging.within(order, bounds))
-        .order_by(*directions)
-        .limit(rows + 1)
-        .subquery("walk")
+    return statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
+
+
+def _more(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:
+    """Whether there are `more` than the first rows of a list: 1 or 0."""
+    return sqlalchemy.select(_number(_behind(fixed[0], bounds, listed, rows).cte("behind")))
+
+
+def _number(behind: CTE) -> ColumnElement[int]:
+    return sqlalchemy.select(func.count()).select_from(behind).scalar_subquery().label("more")
+
+
+def _behind(order: Order, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:
+    """The position of the row behind the first ones of a list."""
+    position = sqlalchemy.select(*(key.column.label(key.attribute) for key in order))
+    position = position.where(*_leading(listed), *paging.within(order, bounds))
+    return position.order_by(*paging.directions(order, backwards=bounds.backwards)).offset(rows).limit(1)
+
+
+def _up_to(behind: CTE, order: Order, bounds: Bounds) -> Bounds:
+    """Before that row; where there is none, before all that can be."""
+    last = moments.EARLIEST if order[0].descending != bounds.backwards else moments.LATEST
+    otherwise = literal(last, UtcDateTime()), literal("", Text())
+    position = tuple(
+        func.coalesce(sqlalchemy.select(column).scalar_subquery(), value)
+        for column, value in zip(behind.c, otherwise, strict=True)
     )
-    is_found = and_(first.c.number <= rows, *_asked(listed))
-    statement = selection(selected, order, [or_(is_found, first.c.number == rows + 1)])
-    statement = statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
-    statement = _read_from(first, statement).add_columns(first.c.number)
-    return statement.join(TABLE, TABLE.c.place == first.c.place)
+    return Bounds(1, after=position) if bounds.backwards else Bounds(1, before=position)
 
 
 def _of_listed(listed: Listed, found: Found) -> FromClause:
@@ -278,7 +292,7 @@ def _searched(fixed: kept_pages.Fixed, listed: Listed, scope: Sequence[ColumnEle
 
 def _read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
     """The statement, of only these of the notifications."""
-    return ClauseAdapter(rows, adapt_from_selectables={TABLE}, adapt_on_names=True).traverse(statement)
+    return ClauseAdapter(rows, adapt_from_selectables={TABLE}).traverse(statement)
 
 
 def _asked(listed: Listed) -> list[ColumnElement[bool]]:
@@ -305,8 +319,8 @@ _THROUGH = (
     Kind(_inside, row=NotificationRow, by_values=True),
     Kind(_outside, row=NotificationRow, by_values=True),
 )
-_FIRST = Kind(_walked, _walk_led_by, NotificationRow)
-_NEXT = Kind(_walked, row=NotificationRow)
+_FIRST = Kind(_walked, _walk_led_by, NotificationRow), Kind(_more, _walk_led_by)
+_NEXT = Kind(_walked, row=NotificationRow), Kind(_more)
 _FOUND = Kind(_found_inside, row=NotificationRow), Kind(_found_outside, row=NotificationRow)
 _RARE = replace(_FOUND[0], led_by=_found_led_by), replace(_FOUND[1], led_by=_found_led_by)
 _LOOKED_UP = Kind(_looked_up_inside, row=NotificationRow), Kind(_looked_up_outside, row=NotificationRow)

@@ -60,7 +60,6 @@ _COLUMNS: Mapping[str, Any] = by_name(
 
 # Contents follow from notifications: SQLite would begin with those that it searched for, and then look whose they are.
 SAID = col(Content.content_id) == checked(col(Notification.content_id))
-LIES_IN = col(Inbox.inbox_id) == col(Notification.inbox_id)
 
 
 class NotificationRow(Row):
@@ -103,7 +102,7 @@ def _shown(conditions: Sequence[ColumnElement[bool]]) -> SelectOfScalar[Notifica
     return (
         select(Notification)
         .join(Content, SAID)
-        .join(Inbox, LIES_IN, isouter=True)
+        .join(Inbox, isouter=True)
         .options(contains_eager(Notification.content), contains_eager(Notification.inbox))  # type: ignore[arg-type]
         .where(*conditions)
     )
@@ -123,7 +122,7 @@ def selection(selected: Selected, order: Order, conditions: Sequence[ColumnEleme
     named = {table for part in parts for table in _tables(part)}
     if Content.__tablename__ in named:
         statement = statement.join(Content, SAID)
-    return statement.join(Inbox, LIES_IN, isouter=True) if Inbox.__tablename__ in named else statement
+    return statement.join(Inbox, isouter=True) if Inbox.__tablename__ in named else statement
 
 
 def _tables(part: ColumnElement[Any]) -> set[str]:

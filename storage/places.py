@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, literal
+from sqlalchemy import ColumnElement, literal
 
 from storage.columns import Number
 
@@ -21,11 +21,6 @@ SPELLED = f"CASE WHEN {{inbox_id}} IS NULL THEN -{{content_id}} ELSE {{inbox_id}
 def of(inbox_id: Any, seq: Any) -> Any:
     """Of numbers, or of columns."""
     return inbox_id * (APART if isinstance(inbox_id, int) else literal(APART, Number)) + seq
-
-
-def inbox_of(place: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The number of its inbox; null where it is of none."""
-    return case((place > 0, place // literal(APART, Number)))
 
 
 def within(place: Any, inbox_id: Any, *, after: int = 0, up_to: int = APART - 1) -> ColumnElement[bool]:

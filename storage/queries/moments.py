@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 MAX_CHARACTERS = 64
 EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)  # no row is older, and no year has fewer digits
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 
 _WHOLE = re.compile("[0-9]{4}(-[0-9]{2})?", re.ASCII)  # a year, or a month
 _FROM_NOW = re.compile(r"now(?:/([dwm]))?(?: *([+-]) *([0-9]{1,12}) *([smhdw]))?", re.ASCII)
