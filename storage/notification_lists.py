@@ -61,7 +61,7 @@ def page_kept(
 ) -> Awaitable[Page[NotificationRow]]:
     """A page of those in scope, where no more is asked than the filter's own fields and a keyword. Raises Unaskable."""
     assert wanted.question.is_keyword
-    if wanted.question is EVERYTHING and wanted.notification_ids is None:
+    if wanted.question is EVERYTHING and wanted.notification_ids is None and wanted.topics is None:
         return _PAGES.read(database, order, selected, bounds, scope, wanted)
     return notification_searches.page(database, Listed.of(scope, wanted), order, bounds, selected)
 

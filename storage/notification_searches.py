@@ -46,7 +46,7 @@ class Listed:
     @classmethod
     def of(cls, scope: Scope, wanted: Filter) -> Listed:
         """Raises Unaskable."""
-        texts = search.texts(wanted.question)
+        texts = search.texts(wanted.question, wanted.topics)
         return cls(scope, replace(wanted, question=replace(wanted.question, keyword=None)), texts)
 
 
@@ -67,8 +67,7 @@ async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> Selec
     """All that a list has, without what a list shows of them."""
     listed, asker = Listed.of(scope, wanted), InSession(session)
     async with search.by_index(session, listed.texts):
-        led = await search.lead(asker, listed.texts, scope.domain_id)
-        found = await _contents(asker, listed, led)
+        found = await _contents(asker, listed)
     every = [*within(scope, is_led=found is None), *_asked(listed)]
     if found is not None:
         contents = search_index.read(found.contents, is_sqlite=asker.is_sqlite)
@@ -89,13 +88,14 @@ class _Way:
 async def _way(asker: Asker, listed: Listed, bounds: Bounds, fixed: kept_pages.Fixed) -> _Way:
     """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
     through = _Way(*_THROUGH, (bounds, listed))
-    led = await search.lead(asker, listed.texts, listed.scope.domain_id)
-    if led is None:
+    if listed.wanted.notification_ids is not None or not listed.texts.indexed:
         return through
-    is_begun = not led.is_rare and is_indexed(fixed[0])
+    led = None if listed.texts.are_topics else await _led(asker, listed)
+    is_begun = is_indexed(fixed[0]) and not (led is not None and led.is_rare)
     first = await search.beginning(partial(_walk, asker, through.given, fixed), bounds) if is_begun else None
     if first is not None:
         return replace(through, rows=first)
+    led = led or await _led(asker, listed)
     if not (led.is_rare or is_begun or await _is_long(asker, listed)):
         return through
     return await (_listed_first if asker.is_sqlite else _looked_up)(asker, led, through, fixed) or through
@@ -119,11 +119,18 @@ async def _looked_up(asker: Asker, led: Led, through: _Way, fixed: kept_pages.Fi
     return _Way(*_LOOKED_UP, given, [row for row in rows if row.position]) if rows[0].number < limit else None
 
 
-async def _contents(asker: Asker, listed: Listed, led: Led | None) -> Found | None:
+async def _contents(asker: Asker, listed: Listed) -> Found | None:
     """What the index of texts leads to, where that is rare, or there are more rows than are read in any case."""
-    if led is None or not (led.is_rare or await _is_long(asker, listed)):
+    texts = listed.texts
+    if not texts.indexed or (texts.are_topics and not await _is_long(asker, listed)):
         return None
-    return await search.contents(asker, led, listed.scope.domain_id)
+    led = await _led(asker, listed)
+    is_worth_it = led.is_rare or texts.are_topics or await _is_long(asker, listed)
+    return await search.contents(asker, led, listed.scope.domain_id) if is_worth_it else None
+
+
+async def _led(asker: Asker, listed: Listed) -> Led:
+    return await search_index.lead(asker, listed.texts.indexed, listed.scope.domain_id)
 
 
 async def _is_long(asker: Asker, listed: Listed) -> bool:
@@ -133,7 +140,7 @@ async def _is_long(asker: Asker, listed: Listed) -> bool:
 
 async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
     first, rest = _FIRST if rows == search.FIRST_ROWS else _NEXT
-    found = await asker.rows(first, (*given, rows), fixed)
+    found = await asker.rows(first, (*given, rows, asker.is_sqlite), fixed)
     [behind] = found[:1] or await asker.rows(rest, (*given, rows), fixed)
     return Walked(found, is_all=not behind.more)
 
@@ -200,17 +207,23 @@ def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, *_wal
     return kept_pages.index(LED_BY, bounds._replace(offset=0), listed.scope, _narrowing(listed))
 
 
-def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:
+def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int, is_sqlite: bool) -> Select[Any]:
     """Of the first rows of a list, those that are found, each with what `_more` says.
 
-    They are read up to the row behind them. So nothing is read after the last one of a page, and nothing is sorted.
+    SQLite would copy the first rows, look at each, and sort what it finds. It is told up to where to read instead, and
+    ends with the page. PostgreSQL does so by itself, and expects no more rows than these.
     """
     order, selected = fixed
     behind = _behind(order, bounds, listed, rows).cte("behind")
-    first = [*_leading(listed), *paging.within(order, bounds), *paging.within(order, _up_to(behind, order, bounds))]
-    statement = selection(selected, order, [*first, *_asked(listed)]).add_columns(_number(behind))
+    leading = [*_leading(listed), *paging.within(order, bounds)]
     directions = paging.directions(order, backwards=bounds.backwards)
-    return statement.order_by(*directions).limit(bounds.offset + bounds.limit + 1)
+    statement = selection(selected, order, _asked(listed)).order_by(*directions).limit(bounds.offset + bounds.limit + 1)
+    if is_sqlite:
+        statement = statement.where(*leading, *paging.within(order, _up_to(behind, order, bounds)))
+    else:
+        first = sqlalchemy.select(TABLE).where(*leading).order_by(*directions).limit(rows)
+        statement = _read_from(first.subquery("first"), statement)
+    return statement.add_columns(_number(behind))
 
 
 def _more(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:

@@ -38,6 +38,7 @@ MANY_FOUND = 5_000  # contents, beyond which the index is of no use
 MAX_ALTERNATIVES = 32  # of one condition that the index is asked for
 MAX_CONDITIONS = 4
 
+TOPIC, WHOLE = "topic", {Operator.EQ, Operator.IN}
 _SEARCHED = {(asked.field.name, asked.path) for asked in map(fields.NOTIFICATION.resolve, fields.NOTIFICATION.keyword)}
 
 # What is searched of a content, without its domain's mark. A word, which has no line break, is in there if, and only
@@ -71,6 +72,7 @@ class Texts:
 
     words: Alternatives  # a keyword's: of these, one has to be there, and nothing else is asked by them
     sought: Sequence[Alternatives]  # of each of these as well, but in which field, other conditions say
+    topics: Sequence[Alternatives] = ()  # one of each of these is the topic, as other conditions say
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Those that are a matter of `searched`, which is far less to check than fields are."""
@@ -80,20 +82,29 @@ class Texts:
     @property
     def indexed(self) -> list[Alternatives]:
         """Those of them that an index can be asked for."""
-        asked = [one for one in (*self.sought, self.words) if 0 < len(one) <= MAX_ALTERNATIVES]
+        asked = [one for one in (*self.sought, self.words, *self.topics) if 0 < len(one) <= MAX_ALTERNATIVES]
         return [one for one in asked if all(map(search_texts.trigrams, one))][:MAX_CONDITIONS]
 
+    @property
+    def are_topics(self) -> bool:
+        """Whether whole topics are asked for and nothing else: most of those many contents have."""
+        return not (self.words or self.sought)
 
-def texts(question: Question) -> Texts:
+
+def texts(question: Question, topics: Sequence[str] | None = None) -> Texts:
     """Those of which one has to be in contents that are asked for, for conditions that are a matter of texts.
 
     Raises Unaskable for a keyword; filters have to be ones that can be asked.
     """
-    every = [_alternatives(each) for each in question.filter]
-    either = [_alternatives(each) for each in question.filter_or]
-    sought = [*every, [text for one in either for text in one] if all(either) else []]
-    few = [one for one in sought if 0 < len(one) <= MAX_ALTERNATIVES][:MAX_CONDITIONS]
-    return Texts(_folded(operators.words(question.keyword)), tuple(map(_folded, few)))
+    either = [_parts(each) or _topics(each) for each in question.filter_or]
+    sought = [*map(_parts, question.filter), [text for one in either for text in one] if all(either) else []]
+    whole = [*map(_topics, question.filter), topics or []]
+    return Texts(_folded(operators.words(question.keyword)), _few(sought), _few(whole))
+
+
+def _few(sought: Sequence[Sequence[str]]) -> Sequence[Alternatives]:
+    few = [one for one in sought if 0 < len(one) <= MAX_ALTERNATIVES]
+    return tuple(map(_folded, few[:MAX_CONDITIONS]))
 
 
 def _folded(texts: Sequence[str]) -> Alternatives:
@@ -113,11 +124,6 @@ async def beginning(walk: Callable[[int], Awaitable[Walked]], bounds: Bounds) ->
         if not walked.rows:
             break
     return None
-
-
-async def lead(asker: Asker, texts: Texts, domain_id: str | None) -> Led | None:
-    """What the index of texts is asked for, where it can be."""
-    return await search_index.lead(asker, texts.indexed, domain_id) if texts.indexed else None
 
 
 async def contents(asker: Asker, led: Led, domain_id: str | None) -> Found | None:
@@ -142,14 +148,22 @@ async def _set(session: AsyncSession, value: str) -> None:
     await session.exec(text(f"SELECT {settings}"))  # type: ignore[call-overload]
 
 
-def _alternatives(wanted: Filter) -> list[str]:
+def _parts(wanted: Filter) -> Sequence[str]:
     """The texts of which a content has to have one to be found by a filter; none where that is no matter of texts."""
     asked = fields.NOTIFICATION.resolve(wanted.key)
     if (asked.field.name, asked.path) not in _SEARCHED:
         return []
     if wanted.operator == Operator.CONTAIN:
         return [wanted.value]
-    return list(wanted.value) if wanted.operator == Operator.CONTAIN_IN else []
+    return wanted.value if wanted.operator == Operator.CONTAIN_IN else []
+
+
+def _topics(wanted: Filter) -> Sequence[str]:
+    """Those of which one has to be a content's topic to be found by a filter; none where that is no such matter."""
+    if fields.NOTIFICATION.resolve(wanted.key).field.name != TOPIC or wanted.operator not in WHOLE:
+        return []
+    values = wanted.value if wanted.operator == Operator.IN else [wanted.value]
+    return values if all(isinstance(each, str) for each in values) else []
 
 
 class _has(FunctionElement[bool]):

@@ -84,6 +84,8 @@ HOW = st.sampled_from(["contain", "not_contain"])
 FILTERS: st.SearchStrategy[Asked] = st.one_of(
     st.tuples(KEYS, HOW, TEXTS),
     st.tuples(KEYS, HOW.map(lambda how: f"{how}_in"), st.lists(TEXTS, max_size=3)),
+    st.tuples(KEYS, st.sampled_from(["eq", "not"]), st.none() | TEXTS),
+    st.tuples(KEYS, st.sampled_from(["in", "not_in"]), st.lists(st.none() | TEXTS, max_size=3)),
 )
 
 
@@ -101,7 +103,12 @@ async def test_the_same_is_found_with_and_without_the_index(
 ) -> None:
     row = data.draw(st.sampled_from(rows))
     some = data.draw(_some_of(row))
-    lookups = [question(keyword=some, now=NOW), question([("message.title", "contain", some)], either, now=NOW)]
+    lookups = [
+        question(keyword=some, now=NOW),
+        question([("message.title", "contain", some)], either, now=NOW),
+        question([("topic", "eq", row["topic"]), *every], now=NOW),
+        question([], [("topic", "in", [row["topic"], some]), ("topic", "contain", some)], now=NOW),
+    ]
     asked = data.draw(st.sampled_from([*lookups, question(every, either, keyword=some + " pods", now=NOW)]))
     stored = await store(database, rows)
     scope = Scope(stored.domain_id, user_id=data.draw(st.sampled_from([None, row["userId"]])))
@@ -156,8 +163,10 @@ async def _contents(database: Database, scope: Scope, keyword: str) -> list[int]
 
 
 async def _led(asker: Asker, texts: Texts, scope: Scope) -> Found | None:
-    led = await search.lead(asker, texts, scope.domain_id)
-    return None if led is None else await search.contents(asker, led, scope.domain_id)
+    if not texts.indexed:
+        return None
+    led = await search_index.lead(asker, texts.indexed, scope.domain_id)
+    return await search.contents(asker, led, scope.domain_id)
 
 
 @pytest.fixture
@@ -241,6 +250,42 @@ async def test_a_few_rows_are_read_through(database: Database, listings: list[in
 
     assert await find(database, scope, question(keyword="pods", now=NOW)) == [0]
     assert listings == []
+
+
+@pytest.mark.usefixtures("frequent")
+async def test_a_topic_is_looked_up_where_the_beginning_of_a_list_does_not_fill_its_page(
+    database: Database, monkeypatch: pytest.MonkeyPatch, listings: list[int]
+) -> None:
+    """In a filter or a query. Named rows are read without it."""
+    monkeypatch.setattr(search, "FIRST_ROWS", 3)
+    monkeypatch.setattr(search, "NEXT_ROWS", 5)
+    topics = ["pods.gone", "Disk", "disk", "disk", "disk.full", "disk", "disk"]
+    rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
+    scope = await store(database, rows)
+    by_id = {"notification_ids": [f"{scope.domain_id}-0000"]}
+
+    async def found(limit: int, topics: list[str], **wanted: Any) -> tuple[list[int], list[int]]:
+        listings.clear()
+        filter_, order, bounds = notification_filters.Filter(topics=topics, **wanted), (CREATED_AT, ID), Bounds(limit)
+        page = await notification_lists.page_kept(database, scope, filter_, order, bounds)
+        return [number(row) for row in page.rows], [*listings]
+
+    async def asked(limit: int, *filters: Asked) -> tuple[list[int], list[int]]:
+        listings.clear()
+        wanted = notification_filters.Filter(question=question(filters, now=NOW))
+        async with database.read() as session:
+            page = await InScope(scope).page(session, wanted, Bounds(limit))
+        return [number(row) for row in page.rows], [*listings]
+
+    assert await found(1, ["disk"]) == ([6], [])
+    assert await found(2, ["disk"]) == ([6, 5], [])  # the next ones complete it
+    assert await found(9, ["disk"]) == ([6, 5, 3, 2], [6])  # all that have it within
+    assert await found(9, ["pods.gone"]) == ([0], [1])
+    assert await found(9, ["pods.come", "Disk"]) == ([1], [6])
+    assert await found(9, ["pods.gone"], **by_id) == ([0], [])
+    assert await asked(9, ("topic", "eq", "pods.gone")) == ([0], [1])
+    assert await asked(9, ("topic", "in", ["pods.gone", "Disk"]), ("topic", "not", "Disk")) == ([0], [7])
+    assert await asked(9, ("topic", "in", ["pods.gone", None])) == ([0], [])
 
 
 @pytest.mark.usefixtures("frequent")
