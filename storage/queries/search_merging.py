@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from storage.engine import Database
 
-PAGES = 100  # that one transaction writes, about: it keeps all other writers waiting for some 20 ms
+PAGES = 30  # that one transaction writes, about: it keeps all other writers waiting for some 10 ms
 
 _MERGE = text("INSERT INTO content_search (content_search, rank) VALUES ('merge', :pages)").bindparams(pages=PAGES)
 _CHANGES = select(func.total_changes())
