@@ -12,8 +12,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from storage import kept_pages, notification_searches, paging
 from storage.engine import Database
 from storage.kept_pages import KeptPages
+from storage.listed import Listed
 from storage.notification_filters import ID, LED_BY, NEWEST_FIRST, Filter, conditions, is_indexed
-from storage.notification_searches import Listed
 from storage.notifications import NotificationRow, selection, within
 from storage.paging import Bounds, Order, Page
 from storage.queries import fields, search, sorting

@@ -11,43 +11,27 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import CTE, ColumnElement, CompoundSelect, FromClause, Select, func, literal, true, union_all
-from sqlalchemy.sql.util import ClauseAdapter
+from sqlalchemy import ColumnElement, CompoundSelect, FromClause, Select, func, true, union_all
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import inboxes, kept_pages, paging, places
-from storage.columns import Text, UtcDateTime
+from storage import inboxes, kept_pages, notification_beginnings, paging, places
 from storage.dialects import checked
 from storage.kept import Kind
+from storage.listed import Listed
 from storage.models import Content, Inbox, Notification
-from storage.notification_filters import LED_BY, Filter, conditions, is_indexed
-from storage.notifications import SAID, TABLE, NotificationRow, selection, within
+from storage.notification_filters import Filter, is_indexed
+from storage.notifications import SAID, TABLE, NotificationRow, read_from, selection, within
 from storage.paging import Bounds, Order, Page
-from storage.queries import moments, search, search_index
-from storage.queries.search import InSession, Texts, Walked
+from storage.queries import search, search_index
+from storage.queries.search import InSession
 from storage.queries.search_index import Found, Led, Lookup
 from storage.queries.search_samples import Asker
 from storage.scope import Scope
 from storage.selected import ROWS_ALONE, Selected
 
 ROWS_A_CONTENT = 4  # of an inbox are read in the time that one of a content takes to be looked up
-
-
-@dataclass(frozen=True)
-class Listed:
-    """What a list has. Its question's keyword is among the texts."""
-
-    scope: Scope
-    wanted: Filter
-    texts: Texts
-
-    @classmethod
-    def of(cls, scope: Scope, wanted: Filter) -> Listed:
-        """Raises Unaskable."""
-        texts = search.texts(wanted.question, wanted.topics)
-        return cls(scope, replace(wanted, question=replace(wanted.question, keyword=None)), texts)
 
 
 async def page(asker: Asker, listed: Listed, order: Order, bounds: Bounds, selected: Selected) -> Page[NotificationRow]:
@@ -68,7 +52,7 @@ async def matching(session: AsyncSession, scope: Scope, wanted: Filter) -> Selec
     listed, asker = Listed.of(scope, wanted), InSession(session)
     async with search.by_index(session, listed.texts):
         found = await _contents(asker, listed)
-    every = [*within(scope, is_led=found is None), *_asked(listed)]
+    every = [*within(scope, is_led=found is None), *listed.asked()]
     if found is not None:
         contents = search_index.read(found.contents, is_sqlite=asker.is_sqlite)
         every.append(col(Notification.content_id).in_(contents))
@@ -92,7 +76,11 @@ async def _way(asker: Asker, listed: Listed, bounds: Bounds, fixed: kept_pages.F
         return through
     led = None if listed.texts.are_topics else await _led(asker, listed)
     is_begun = is_indexed(fixed[0]) and not (led is not None and led.is_rare)
-    first = await search.beginning(partial(_walk, asker, through.given, fixed), bounds) if is_begun else None
+    first = (
+        await search.beginning(partial(notification_beginnings.read, asker, through.given, fixed), bounds)
+        if is_begun
+        else None
+    )
     if first is not None:
         return replace(through, rows=first)
     led = led or await _led(asker, listed)
@@ -138,13 +126,6 @@ async def _is_long(asker: Asker, listed: Listed) -> bool:
     return bool(rows >= search.FIRST_ROWS)
 
 
-async def _walk(asker: Asker, given: tuple[Any, ...], fixed: kept_pages.Fixed, rows: int) -> Walked:
-    first, rest = _FIRST if rows == search.FIRST_ROWS else _NEXT
-    found = await asker.rows(first, (*given, rows, asker.is_sqlite), fixed)
-    [behind] = found[:1] or await asker.rows(rest, (*given, rows), fixed)
-    return Walked(found, is_all=not behind.more)
-
-
 def _inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed) -> Select[Any]:
     return _through(paging.inside, fixed, bounds, listed)
 
@@ -161,17 +142,17 @@ def _through(part: Callable[..., Select[Any]], fixed: kept_pages.Fixed, bounds: 
     if named is None:
         return statement
     rows = sqlalchemy.select(TABLE).where(TABLE.c.notification_id.in_(named)).offset(0)
-    return _read_from(rows.subquery("named"), statement)
+    return read_from(rows.subquery("named"), statement)
 
 
 def _found_inside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, found: Found) -> Select[Any]:
     page = paging.inside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_of_listed(listed, found), page)
+    return read_from(_of_listed(listed, found), page)
 
 
 def _found_outside(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, found: Found) -> Select[Any]:
     beyond = paging.outside(_searched(fixed, listed), fixed[0], bounds)
-    return _read_from(_of_listed(listed, found), beyond)
+    return read_from(_of_listed(listed, found), beyond)
 
 
 def _looked_up_inside(
@@ -186,7 +167,7 @@ def _looked_up_inside(
     directions = paging.directions(fixed[0], backwards=bounds.backwards)
     position = func.row_number().over(order_by=directions).label("position")
     statement = paging.inside(_searched(fixed, listed).add_columns(position), fixed[0], bounds)
-    page = _read_from(_of_each(listed, them), statement).where(counted.c.number < limit).lateral("page")
+    page = read_from(_of_each(listed, them), statement).where(counted.c.number < limit).lateral("page")
     rows = sqlalchemy.select(*page.c, counted.c.number).select_from(counted.outerjoin(page, true()))
     return rows.order_by(page.c.position)
 
@@ -195,7 +176,7 @@ def _looked_up_outside(
     fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, lookup: Lookup, limit: int
 ) -> Select[Any]:
     them = search_index.having(lookup, listed.scope.domain_id, limit).subquery("them")
-    return _read_from(_of_each(listed, them), paging.outside(_searched(fixed, listed), fixed[0], bounds))
+    return read_from(_of_each(listed, them), paging.outside(_searched(fixed, listed), fixed[0], bounds))
 
 
 def _found_led_by(_fixed: kept_pages.Fixed, _bounds: Bounds, listed: Listed, *_found: Any) -> str | None:
@@ -203,61 +184,11 @@ def _found_led_by(_fixed: kept_pages.Fixed, _bounds: Bounds, listed: Listed, *_f
     return None if listed.scope.user_id is None else "notification_by_content"
 
 
-def _walk_led_by(_fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, *_walk: Any) -> str | None:
-    return kept_pages.index(LED_BY, bounds._replace(offset=0), listed.scope, _narrowing(listed))
-
-
-def _walked(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int, is_sqlite: bool) -> Select[Any]:
-    """Of the first rows of a list, those that are found, each with what `_more` says.
-
-    SQLite would copy the first rows, look at each, and sort what it finds. It is told up to where to read instead, and
-    ends with the page. PostgreSQL does so by itself, and expects no more rows than these.
-    """
-    order, selected = fixed
-    behind = _behind(order, bounds, listed, rows).cte("behind")
-    leading = [*_leading(listed), *paging.within(order, bounds)]
-    directions = paging.directions(order, backwards=bounds.backwards)
-    statement = selection(selected, order, _asked(listed)).order_by(*directions).limit(bounds.offset + bounds.limit + 1)
-    if is_sqlite:
-        statement = statement.where(*leading, *paging.within(order, _up_to(behind, order, bounds)))
-    else:
-        first = sqlalchemy.select(TABLE).where(*leading).order_by(*directions).limit(rows)
-        statement = _read_from(first.subquery("first"), statement)
-    return statement.add_columns(_number(behind))
-
-
-def _more(fixed: kept_pages.Fixed, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:
-    """Whether there are `more` than the first rows of a list: 1 or 0."""
-    return sqlalchemy.select(_number(_behind(fixed[0], bounds, listed, rows).cte("behind")))
-
-
-def _number(behind: CTE) -> ColumnElement[int]:
-    return sqlalchemy.select(func.count()).select_from(behind).scalar_subquery().label("more")
-
-
-def _behind(order: Order, bounds: Bounds, listed: Listed, rows: int) -> Select[Any]:
-    """The position of the row behind the first ones of a list."""
-    position = sqlalchemy.select(*(key.column.label(key.attribute) for key in order))
-    position = position.where(*_leading(listed), *paging.within(order, bounds))
-    return position.order_by(*paging.directions(order, backwards=bounds.backwards)).offset(rows).limit(1)
-
-
-def _up_to(behind: CTE, order: Order, bounds: Bounds) -> Bounds:
-    """Before that row; where there is none, before all that can be."""
-    last = moments.EARLIEST if order[0].descending != bounds.backwards else moments.LATEST
-    otherwise = literal(last, UtcDateTime()), literal("", Text())
-    position = tuple(
-        func.coalesce(sqlalchemy.select(column).scalar_subquery(), value)
-        for column, value in zip(behind.c, otherwise, strict=True)
-    )
-    return Bounds(1, after=position) if bounds.backwards else Bounds(1, before=position)
-
-
 def _of_listed(listed: Listed, found: Found) -> FromClause:
     """The rows of a list that have one of these contents, which SQLite reads as JSON."""
     contents = search_index.read(found.contents, is_sqlite=True)
     if listed.scope.user_id is None:
-        them = [TABLE.c.content_id.in_(contents), *_leading(listed, is_led=False)]
+        them = [TABLE.c.content_id.in_(contents), *listed.leading(is_led=False)]
     else:
         them = [TABLE.c.place.in_(_places(listed.scope, contents, number=found.number))]
     return sqlalchemy.select(TABLE).where(*them).subquery("found")
@@ -289,51 +220,24 @@ def _of_each(listed: Listed, them: FromClause) -> FromClause:
     PostgreSQL is to look for them content by content: who has how many rows it does not know of kept statements.
     """
     of_content = col(Notification.content_id) == them.c.content_id
-    rows = sqlalchemy.select(TABLE).where(of_content, *_leading(listed, is_led=False)).offset(0).lateral("of_one")
+    rows = sqlalchemy.select(TABLE).where(of_content, *listed.leading(is_led=False)).offset(0).lateral("of_one")
     return sqlalchemy.select(rows).select_from(them).join(rows, true()).subquery("found")
 
 
 def _counted(_fixed: None, listed: Listed, rows: int) -> Select[Any]:
-    first = sqlalchemy.select(TABLE.c.notification_id).where(*_leading(listed)).limit(rows)
+    first = sqlalchemy.select(TABLE.c.notification_id).where(*listed.leading()).limit(rows)
     return sqlalchemy.select(func.count().label("rows")).select_from(first.subquery())
 
 
 def _searched(fixed: kept_pages.Fixed, listed: Listed, scope: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
     order, selected = fixed
-    return selection(selected, order, [*scope, *_asked(listed)])
-
-
-def _read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
-    """The statement, of only these of the notifications."""
-    return ClauseAdapter(rows, adapt_from_selectables={TABLE}).traverse(statement)
-
-
-def _asked(listed: Listed) -> list[ColumnElement[bool]]:
-    """What is asked of each row, the cheap conditions first."""
-    return [*listed.texts.conditions(), *conditions(listed.wanted)]
-
-
-def _leading(listed: Listed, *, is_led: bool = True) -> list[ColumnElement[bool]]:
-    """The conditions that an index answers together."""
-    return [*within(listed.scope, is_led=is_led), *conditions(_narrowing(listed))]
-
-
-def _narrowing(listed: Listed) -> Filter:
-    """What leads to the rows beside the scope: of a whole domain's, one field more."""
-    scope, wanted = listed.scope, listed.wanted
-    if scope.user_id is not None or scope.created_by is not None:
-        return Filter()
-    names = ("parent_notification_id", "user_id", "project_id")
-    given = {name: getattr(wanted, name) for name in names if getattr(wanted, name) is not None}
-    return Filter(**dict([*given.items()][:1]))
+    return selection(selected, order, [*scope, *listed.asked()])
 
 
 _THROUGH = (
     Kind(_inside, row=NotificationRow, by_values=True),
     Kind(_outside, row=NotificationRow, by_values=True),
 )
-_FIRST = Kind(_walked, _walk_led_by, NotificationRow), Kind(_more, _walk_led_by)
-_NEXT = Kind(_walked, row=NotificationRow), Kind(_more)
 _FOUND = Kind(_found_inside, row=NotificationRow), Kind(_found_outside, row=NotificationRow)
 _RARE = replace(_FOUND[0], led_by=_found_led_by), replace(_FOUND[1], led_by=_found_led_by)
 _LOOKED_UP = Kind(_looked_up_inside, row=NotificationRow), Kind(_looked_up_outside, row=NotificationRow)

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     UnaryExpression,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import contains_eager
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.operators import inv
+from sqlalchemy.sql.util import ClauseAdapter
 from sqlmodel import col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -123,6 +125,11 @@ def selection(selected: Selected, order: Order, conditions: Sequence[ColumnEleme
     if Content.__tablename__ in named:
         statement = statement.join(Content, SAID)
     return statement.join(Inbox, isouter=True) if Inbox.__tablename__ in named else statement
+
+
+def read_from(rows: FromClause, statement: Select[Any]) -> Select[Any]:
+    """The statement, of only these of the notifications."""
+    return ClauseAdapter(rows, adapt_from_selectables={TABLE}).traverse(statement)
 
 
 def _tables(part: ColumnElement[Any]) -> set[str]:

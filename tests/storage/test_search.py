@@ -30,10 +30,11 @@ from storage import (
 )
 from storage.engine import Database
 from storage.kept import Kind, Statement
+from storage.listed import Listed
 from storage.models import Content, Notification
 from storage.notification_filters import CREATED_AT, ID
 from storage.notification_lists import InScope
-from storage.notification_searches import ROWS_A_CONTENT, Listed
+from storage.notification_searches import ROWS_A_CONTENT
 from storage.paging import Bounds
 from storage.pipelines.stages import Count
 from storage.queries import search, search_index, search_samples, search_texts
