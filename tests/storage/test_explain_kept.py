@@ -229,6 +229,21 @@ async def test_a_search_begins_with_the_first_rows_of_its_list_on_the_event_loop
             assert [index for _, index, _ in others] == [None] * len(others)
 
 
+@pytest.mark.parametrize(("scope", "index"), [(USER, "notification_by_user"), (DOMAIN, "notification_by_domain")])
+async def test_a_list_by_topic_begins_with_its_first_rows_and_asks_the_index_of_texts_for_the_rest(
+    filled: Database, scope: Scope, index: str, kept: list[tuple[str, str | None, Sequence[Any]]]
+) -> None:
+    """If there is a rest: the user has not as many."""
+    await _kept_list(scope, topics=["topic.that.nobody.has"])(filled)
+
+    (text, said, parameters), *others = kept
+    async with filled.read() as session:
+        plan = await _kept_plan(session, text, parameters)
+    assert said == index
+    assert explaining.faults(plan, Case(call=_nothing, sorts=FOUND)) == [], plan
+    assert any("content_search" in text for text, _, _ in others) is (filled.is_sqlite and scope is DOMAIN)
+
+
 OF_CONTENTS = ("notification_by_content (content_id=?",)
 BY_INBOX = (
     *("SEARCH inbox ", "SEARCH notification USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "UNION ALL"),

@@ -401,10 +401,11 @@ async def test_what_is_rare_is_read_from_what_the_index_leads_to(database: Datab
 
 @pytest.mark.parametrize("others", [0, ROWS_A_CONTENT, 10 * ROWS_A_CONTENT])
 async def test_what_is_rare_is_found_in_short_and_in_long_inboxes(database: Database, others: int) -> None:
-    """SQLite reads the ones through, and looks in the others for what has it."""
+    """SQLite reads the ones through, and looks in the others for what has it. Another domain has the same users."""
     rare = [{"createdAt": NOW, "topic": "reindexing", "userId": user_id} for user_id in ("alice", "bob")]
     rest = [{"createdAt": NOW, "topic": "deploy", "userId": "alice"} for _ in range(others)]
     stored = await store(database, [*rare, *rest])
+    await store(database, [*reversed(rare), *rest])
 
     for user_id, found in (("alice", [0]), ("bob", [1]), ("nobody", [])):
         scope = Scope(stored.domain_id, user_id=user_id)
