@@ -72,7 +72,7 @@ class Database:
         if given is None or given.get_backend_name() not in DRIVERS:
             raise ValueError("must be a sqlite:/// or a postgresql:// address")
         self.url = given.set(drivername=DRIVERS[given.get_backend_name()])
-        self.is_sqlite = given.get_backend_name() == "sqlite"
+        self.is_sqlite = self.is_inline = given.get_backend_name() == "sqlite"
         self.examples = Examples()
         self._writes: set[asyncio.Future[Any]] = set()
 

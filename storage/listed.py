@@ -36,9 +36,11 @@ class Listed:
         return [*within(self.scope, is_led=is_led), *conditions(self.narrowing())]
 
     def narrowing(self) -> Filter:
-        """What leads to the rows beside the scope: of a whole domain's, one field more."""
+        """What leads to the rows beside the scope: what a user has not read; of a whole domain's, one field more."""
         scope, wanted = self.scope, self.wanted
-        if scope.user_id is not None or scope.created_by is not None:
+        if scope.user_id is not None:
+            return Filter(is_read=False) if wanted.is_read is False else Filter()
+        if scope.created_by is not None:
             return Filter()
         names = ("parent_notification_id", "user_id", "project_id")
         given = {name: getattr(wanted, name) for name in names if getattr(wanted, name) is not None}

@@ -51,6 +51,12 @@ class Filter:
     created_before: datetime | None = None  # exclusive
     question: Question = EVERYTHING
 
+    @property
+    def is_led(self) -> bool:
+        """Whether there are indexes of all that it asks, so that no row is read to be left out."""
+        checked = (self.notification_ids, self.topics, self.notification_types, self.notification_levels)
+        return self.question is EVERYTHING and not self.is_read and all(each is None for each in checked)
+
 
 UNFILTERED = kept.constant(Filter())
 

@@ -18,7 +18,6 @@ from storage.notifications import NotificationRow, selection, within
 from storage.paging import Bounds, Order, Page
 from storage.queries import fields, search, sorting
 from storage.queries.fields import Fields
-from storage.queries.operators import EVERYTHING
 from storage.queries.search import InSession
 from storage.queries.sorting import Sort
 from storage.scope import Scope
@@ -61,7 +60,7 @@ def page_kept(
 ) -> Awaitable[Page[NotificationRow]]:
     """A page of those in scope, where no more is asked than the filter's own fields and a keyword. Raises Unaskable."""
     assert wanted.question.is_keyword
-    if wanted.question is EVERYTHING and wanted.notification_ids is None and wanted.topics is None:
+    if wanted.is_led:
         return _PAGES.read(database, order, selected, bounds, scope, wanted)
     return notification_searches.page(database, Listed.of(scope, wanted), order, bounds, selected)
 
@@ -71,7 +70,7 @@ def _plain(order: Order, selected: Selected, scope: Scope, wanted: Filter) -> Se
 
 
 def _led_by(order: Order, bounds: Bounds, scope: Scope, wanted: Filter) -> str | None:
-    if wanted.is_read or not is_indexed(order):  # what was read lies among what was not
+    if not is_indexed(order):
         return None
     return kept_pages.index(LED_BY, bounds, scope, wanted)
 

@@ -72,17 +72,18 @@ class _Way:
 async def _way(asker: Asker, listed: Listed, bounds: Bounds, fixed: kept_pages.Fixed) -> _Way:
     """By the first rows of the list, by the index of texts, or, where neither helps, through the list."""
     through = _Way(*_THROUGH, (bounds, listed))
-    if listed.wanted.notification_ids is not None or not listed.texts.indexed:
+    if listed.wanted.notification_ids is not None:
         return through
-    led = None if listed.texts.are_topics else await _led(asker, listed)
-    is_begun = is_indexed(fixed[0]) and not (led is not None and led.is_rare)
-    first = (
-        await search.beginning(partial(notification_beginnings.read, asker, through.given, fixed), bounds)
-        if is_begun
-        else None
-    )
+    texts = listed.texts
+    led = await _led(asker, listed) if texts.indexed and not texts.are_topics else None
+    is_rare = led is not None and led.is_rare
+    is_begun = is_indexed(fixed[0]) and bool(texts.indexed or asker.is_inline) and not is_rare
+    read = partial(notification_beginnings.read, asker, through.given, fixed)
+    first = await search.beginning(read, bounds) if is_begun else None
     if first is not None:
         return replace(through, rows=first)
+    if not texts.indexed:
+        return through
     led = led or await _led(asker, listed)
     if not (led.is_rare or is_begun or await _is_long(asker, listed)):
         return through

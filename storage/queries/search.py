@@ -49,6 +49,8 @@ _TEXTS: ColumnElement[str] = func.substr(SEARCHED, search_texts.BEGINNING + 1, t
 class InSession:
     """A session, whose statements are built each time, and all see one snapshot."""
 
+    is_inline = False
+
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
         self.is_sqlite = session.get_bind().dialect.name == "sqlite"

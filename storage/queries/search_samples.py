@@ -47,6 +47,7 @@ class Asker(Protocol):
     """What statements are asked through: the database itself, which keeps them, or a session."""
 
     is_sqlite: bool
+    is_inline: bool  # what an index bounds is read on this very thread, for next to nothing
     examples: Examples
 
     async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]: ...

@@ -128,12 +128,12 @@ async def test_positions_are_those_of_the_attributes(database: Database, said: l
 async def test_what_has_the_same_shape_shares_a_statement(database: Database, said: list[str]) -> None:
     made = _made(database)
 
-    for said_type in (NotificationType.ERROR, NotificationType.INFO):
-        await _page(database, notification_types=[said_type])
+    for year in (2020, 2021):
+        assert len(await _page(database, created_after=datetime(year, 1, 1, tzinfo=UTC))) == 5
     assert made() == 1
-    await _page(database, notification_types=[NotificationType.ERROR, NotificationType.INFO])
-    assert made() == 2
-    assert len(await _page(database, notification_types=[])) == 0
+    assert len(await _page(database, notification_types=[NotificationType.ERROR])) == 5
+    assert len(await _page(database, notification_types=[NotificationType.ERROR, NotificationType.INFO])) == 5
+    assert made() == 3
     assert len(await _page(database, is_read=True)) == 3
     assert len(await _page(database, is_read=False)) == 2
     assert made() == 5
@@ -268,10 +268,10 @@ async def _kill_readers(database: Database, own: asyncpg.Connection) -> int:
 async def test_a_page_is_planned_once_for_a_connection_where_an_index_leads_to_its_rows(
     database: Database, said: list[str]
 ) -> None:
-    """Else by the values each time, on another connection: of a type, there may be many or none."""
+    """Else by the values each time, on another connection: of a project, a user may have many or none."""
     for _ in range(5):
         assert len(await _page(database)) == 5
-        assert len(await _page(database, notification_types=[NotificationType.ERROR])) == 5
+        assert await _page(database, project_id="project-1") == []
 
     connections = [each._connection for each in database._connections._free if each._connection is not None]
     asked = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1"
@@ -372,7 +372,7 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 async def test_postgresql_compiles_no_kept_statement(database: Database, said: list[str]) -> None:
     """It would for each read of some lists among 10,000,000 notifications, by what it expects of them."""
     await _page(database)
-    await _page(database, notification_types=[NotificationType.ERROR])
+    await _page(database, project_id="project-1")
 
     connections = [each._connection for each in database._connections._free if each._connection is not None]
     assert [await each.fetchval("SHOW jit") for each in connections] == ["off", "off"]

@@ -198,7 +198,7 @@ class _Noting:
     def __init__(self, asker: Asker, listings: list[int]) -> None:
         self._asker = asker
         self._listings = listings
-        self.is_sqlite, self.examples = asker.is_sqlite, asker.examples
+        self.is_sqlite, self.is_inline, self.examples = asker.is_sqlite, asker.is_inline, asker.examples
 
     async def rows(self, kind: Kind, given: Sequence[Any], fixed: Hashable = None) -> list[Any]:
         found = await self._asker.rows(kind, given, fixed)
