@@ -76,18 +76,23 @@ async def _way(asker: Asker, listed: Listed, bounds: Bounds, fixed: kept_pages.F
         return through
     texts = listed.texts
     led = await _led(asker, listed) if texts.indexed and not texts.are_topics else None
-    is_rare = led is not None and led.is_rare
-    is_begun = is_indexed(fixed[0]) and bool(texts.indexed or asker.is_inline) and not is_rare
-    read = partial(notification_beginnings.read, asker, through.given, fixed)
-    first = await search.beginning(read, bounds) if is_begun else None
+    first = None if led is not None and led.is_rare else await _first(asker, through, fixed)
     if first is not None:
         return replace(through, rows=first)
     if not texts.indexed:
         return through
     led = led or await _led(asker, listed)
-    if not (led.is_rare or is_begun or await _is_long(asker, listed)):
+    if not (led.is_rare or is_indexed(fixed[0]) or await _is_long(asker, listed)):
         return through
     return await (_listed_first if asker.is_sqlite else _looked_up)(asker, led, through, fixed) or through
+
+
+async def _first(asker: Asker, through: _Way, fixed: kept_pages.Fixed) -> list[NotificationRow] | None:
+    """The rows of a page, where the first ones of the list are enough to find them, and are worth a try."""
+    bounds, listed = through.given
+    if not is_indexed(fixed[0]) or not (listed.texts.indexed or asker.is_inline):
+        return None
+    return await search.beginning(partial(notification_beginnings.read, asker, through.given, fixed), bounds)
 
 
 async def _listed_first(asker: Asker, led: Led, through: _Way, _fixed: kept_pages.Fixed) -> _Way | None:
