@@ -54,12 +54,10 @@ async def _at_once(called: Any) -> Any:
 
 def of(field: GraphQLField, details: Group) -> Call:
     """Raises Unknown."""
-    definition = field.extensions.get(BACKREF)
-    if not isinstance(definition, StrawberryField) or definition.extensions or definition.base_resolver is None:
+    definition: StrawberryField = field.extensions[BACKREF]
+    if definition.extensions or definition.base_resolver is None:
         raise Unknown
     resolver = definition.base_resolver
-    if resolver.parent_parameter or resolver.root_parameter:
-        raise Unknown
     arguments = inputs.arguments(field, details[0].node.arguments)
     itself = resolver.self_parameter and resolver.self_parameter.name
     info = resolver.info_parameter and resolver.info_parameter.name

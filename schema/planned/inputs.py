@@ -201,7 +201,7 @@ _OWN_DEFAULT = _absent  # what the class of an input has for a field that is not
 def _missing(field: GraphQLInputField, definition: StrawberryField) -> Written:
     """What an input's field that is not given is."""
     otherwise = _otherwise(field, is_required=is_required_input_field(field))
-    has_own = definition.default_value is not MISSING or definition.default_factory is not MISSING
+    has_own = definition.default_value is not MISSING  # nor is it where there is a factory
     return otherwise if otherwise is not _absent else (_OWN_DEFAULT if has_own else _null)
 
 
@@ -235,8 +235,6 @@ def _placed(node: ValueNode, type_: GraphQLInputType, otherwise: Written) -> Wri
 
 
 def _literal(node: ValueNode, type_: GraphQLInputType) -> Written:
-    if isinstance(node, VariableNode):
-        return _placed(node, type_, _refused)
     if isinstance(type_, GraphQLNonNull):
         return _literal(node, type_.of_type)
     if isinstance(node, NullValueNode):

@@ -168,7 +168,8 @@ class KeptAnswers:
 
     def _drop(self, key: Key) -> None:
         dropped = self._kept.pop(key, None)
-        self._bytes -= dropped.bytes if dropped else 0
+        if dropped is not None:
+            self._bytes -= dropped.bytes
 
 
 def _user(run: Run) -> Caller | None:

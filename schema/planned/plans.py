@@ -15,7 +15,6 @@ from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
-    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -38,7 +37,7 @@ from schema.planned.kept_answers import Execute, KeptAnswers
 from schema.projection import Group, Selection, Unknown, name_of
 
 QUERIES = frozenset({"viewer", "inbox", "notification", "notifications", "delivery", "deliveries"})
-MUTATIONS = frozenset({"createNotification"})
+MUTATIONS = frozenset({"createNotification"})  # none that may be null: an error would leave only its place null
 MAX_CONDITIONS = 3  # variables that decide about fields: each doubles the plans
 
 Present = Callable[[list[GraphQLError], DocumentNode], list[GraphQLError]]  # as a caller may see them
@@ -106,13 +105,11 @@ class Operation:
         return self._kept.keeping(execute, selection, root)
 
     def _mutation(self, selection: Selection) -> Execute:
-        """Of one field. Once its resolver is called it is answered from here: it must not run twice."""
+        """Of one field, never null. Once its resolver is called it is answered from here: it must not run twice."""
         root = self._schema.mutation_type
         assert root
         key, details = _only(selection.root(root))
         field = root.fields[_taken(details, MUTATIONS)]
-        if not isinstance(field.type, GraphQLNonNull):
-            raise Unknown  # an error would leave its place null, and not the whole answer
         call, read = calls.of(field, details), selection.value(field.type, details)
 
         async def execute(run: Run) -> bytes | None:

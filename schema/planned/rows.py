@@ -7,7 +7,7 @@ said beside its type (`schema.selection`). What cannot be made of text, and what
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from graphql import GraphQLObjectType, get_named_type
 
@@ -182,7 +182,4 @@ def _reader(parts: Sequence[Part], selected: Selected, form: str) -> Read:
 
 
 def _type(parent: GraphQLObjectType, details: Group) -> GraphQLObjectType:
-    type_ = get_named_type(parent.fields[name_of(details)].type)
-    if not isinstance(type_, GraphQLObjectType):
-        raise Unknown
-    return type_
+    return cast(GraphQLObjectType, get_named_type(parent.fields[name_of(details)].type))

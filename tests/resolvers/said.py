@@ -64,7 +64,7 @@ async def outside(
     )
 
 
-async def of_user(server: Server, caller: Caller, protocol: Protocol) -> Channel:
+async def of_user(server: Server, caller: Caller, protocol: Protocol, **changes: Any) -> Channel:
     return await channels.create(
-        server, caller, Kind.USER, protocol_id=protocol.protocol_id, owner_id=None, name="mine", data={}
+        server, caller, Kind.USER, protocol_id=protocol.protocol_id, owner_id=None, name="mine", data={}, **changes
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from benchmarks.http import operations as hot
 from resolvers import inboxes, notifications, retention, revocations
 from resolvers.access import Caller
 from resolvers.context import Server
+from resolvers.errors import Unavailable
 from resolvers.paging import Window
 from resolvers.retention import Keep
 from schema import build, limits
@@ -242,6 +244,16 @@ async def test_what_becomes_read_by_being_shown_is_marked_each_time(server: Serv
     assert b'"unreadCount":0' in (await keeping.ask(hot.UNREAD) or b"")
 
 
+@on_sqlite
+async def test_what_was_shown_but_not_marked_yet_is_marked_by_the_next_one(server: Server) -> None:
+    await say(server)
+    assert paths.keep(hot.LIST)
+    for _ in range(3):
+        context = Context(server, ALICE, Via.POST)
+        assert await paths.planned(context, hot.LIST, {"first": 20}, api=paths.KEEPING)
+        assert context.marks
+
+
 # What is kept, and for whom
 
 
@@ -352,6 +364,93 @@ async def test_no_more_is_kept_than_there_is_room_for(server: Server) -> None:
 
 
 @on_sqlite
+async def test_what_is_refused_is_left_to_the_ordinary_path_each_time(server: Server, keeping: Keeping) -> None:
+    await say(server)
+    text = "{ notifications(first: 101, markRead: false) { nodes { topic } } }"
+    assert [await keeping.ask(text) for _ in range(3)] == [None] * 3
+    assert _kept(keeping) == 0
+
+
+async def test_one_answer_takes_its_room_once_though_several_ask_for_it_at_once(server: Server) -> None:
+    text = "{ notifications(first: 1, markRead: false) { nodes { message } } }"
+    keeping = Keeping(server, build(answers_kept_bytes=30_000))
+    for _ in range(8):
+        await say(server, message={"text": "x" * 1_000})
+        for _ in range(3):
+            await asyncio.gather(*(keeping.ask(text) for _ in range(8)))
+    assert await keeping.is_kept(text)
+    assert _kept(keeping) == 1
+
+
+@on_sqlite
+async def test_the_variables_take_room_too(server: Server) -> None:
+    await say(server)
+    keeping = Keeping(server, build(answers_kept_bytes=40_000))
+    for number in range(60):
+        for _ in range(2):
+            await keeping.ask("{ notifications(markRead: false) { totalCount } }", {str(number): "x" * 1_000})
+    assert 10 < _kept(keeping) < 40_000 / (1_000 + kept_answers.ENTRY_BYTES)
+
+
+@on_sqlite
+async def test_what_was_asked_the_longest_ago_makes_room(server: Server) -> None:
+    await say(server, message={"text": "x" * 1_000})
+    text = "{ notifications(markRead: false) { nodes { topic message } } }"
+    keeping = Keeping(server, build(answers_kept_bytes=40_000))
+    for number in range(60):
+        for _ in range(2):
+            await keeping.ask(text, {"unused": number})
+        with _reads(server.database) as kinds:
+            await keeping.ask(text, {"unused": 0})
+        assert kinds == ["inbox"], number
+
+
+@on_sqlite
+async def test_a_server_that_keeps_nothing_reads_no_number(server: Server) -> None:
+    await say(server)
+    keeping = Keeping(server, build())
+    with _reads(server.database) as kinds:
+        for _ in range(3):
+            await keeping.ask("{ notifications(markRead: false) { nodes { topic } } }")
+    assert kinds == ["notification"] * 3
+
+
+@on_sqlite
+async def test_an_answer_is_found_whatever_order_the_variables_come_in(server: Server, keeping: Keeping) -> None:
+    await say(server)
+    assert await keeping.is_kept(EVERYTHING, {"first": 20, "isRead": False})
+    with _reads(server.database) as kinds:
+        await keeping.ask(EVERYTHING, {"isRead": False, "first": 20})
+    assert kinds == ["inbox"]
+
+
+@on_sqlite
+async def test_where_nobody_says_the_number_it_is_answered_anew(
+    server: Server, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_given: Any) -> Any:
+        raise Unavailable("Not now.")
+
+    await say(server)
+    text = "{ notifications(markRead: false) { totalCount } }"
+    monkeypatch.setattr(inboxes, "mine", fails)
+    assert [await keeping.ask(text) for _ in range(3)] == [b'{"data":{"notifications":{"totalCount":1}}}'] * 3
+    assert _kept(keeping) == 0
+
+
+@on_sqlite
+async def test_of_variables_that_cannot_be_written_nothing_is_kept(server: Server, keeping: Keeping) -> None:
+    text = "{ notifications(markRead: false) { nodes { userId } } }"
+    for user in ("alice", "bob"):
+        await say(server, user)
+    for _ in range(3):
+        for caller, unused in product((ALICE, BOB), (2**70, "\ud800")):
+            shown = await keeping.ask(text, {"unused": unused}, caller=caller)
+            assert shown == b'{"data":{"notifications":{"nodes":[{"userId":"%b"}]}}}' % caller.user_id.encode()
+    assert _kept(keeping) == 0
+
+
+@on_sqlite
 async def test_what_is_asked_once_costs_no_number(server: Server, keeping: Keeping) -> None:
     await say(server)
     with _reads(server.database) as kinds:
@@ -383,7 +482,7 @@ async def test_more_questions_in_turn_than_there_is_room_for_leave_what_is_kept(
     await say(server, message={"text": "x" * 1_000})
     text = "{ notifications(markRead: false) { nodes { topic message } } }"
     keeping = Keeping(server, build(answers_kept_bytes=40_000))
-    for _ in range(3):
+    for _ in range(5):  # a question that displaces another would do so every second time
         with _reads(server.database) as kinds:
             for number in range(60):
                 await keeping.ask(text, {"unused": f"{number:04}"})
@@ -411,6 +510,8 @@ async def test_no_more_questions_are_remembered_than_there_is_room_for(
     assert _kept(keeping) == 1
     await keeping.ask(text, {"unused": 0})  # which the eleventh has displaced
     assert _kept(keeping) == 1
+    await keeping.ask(text, {"unused": 1})  # and nothing else
+    assert _kept(keeping) == 2
 
 
 @on_sqlite

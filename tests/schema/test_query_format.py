@@ -349,7 +349,10 @@ async def _when_locked(world: World, ask: Callable[[], Awaitable[Answer]]) -> An
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ('{ notifications(filter: {topics: ["nothing"]}, orderBy: {field: TOPIC}) { nodes { topic } } }', {"nodes": []}),
+        (
+            '{ notifications(filter: {topics: ["nothing"]}, orderBy: {field: TOPIC}) { nodes { topic } } }',
+            {"nodes": []},
+        ),
         ('{ notifications(filter: {topics: ["nothing"]}) { totalCount } }', {"totalCount": 0}),
     ],
     ids=["list", "count"],
