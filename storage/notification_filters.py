@@ -53,7 +53,7 @@ class Filter:
 
     @property
     def is_led(self) -> bool:
-        """Whether there are indexes of all that it asks, so that no row is read to be left out."""
+        """Whether of each thing that it asks there is an index, if not of all together."""
         checked = (self.notification_ids, self.topics, self.notification_types, self.notification_levels)
         return self.question is EVERYTHING and not self.is_read and all(each is None for each in checked)
 

@@ -347,19 +347,18 @@ async def _when_locked(world: World, ask: Callable[[], Awaitable[Answer]]) -> An
 
 
 @pytest.mark.parametrize(
-    ("document", "expected"),
+    ("shown", "expected"),
     [
-        (
-            '{ notifications(filter: {topics: ["nothing"]}, orderBy: {field: TOPIC}) { nodes { topic } } }',
-            {"nodes": []},
-        ),
-        ('{ notifications(filter: {topics: ["nothing"]}) { totalCount } }', {"totalCount": 0}),
+        ("{ nodes { topic } }", {"nodes": []}),
+        ("{ totalCount }", {"totalCount": 0}),
     ],
     ids=["list", "count"],
 )
 async def test_a_filter_that_no_index_answers_ends_too(
-    home: World, monkeypatch: pytest.MonkeyPatch, document: str, expected: Mapping[str, Any]
+    home: World, monkeypatch: pytest.MonkeyPatch, shown: str, expected: Mapping[str, Any]
 ) -> None:
+    """The order is no index's either: in another one, the first rows would be looked at."""
+    document = f'{{ notifications(filter: {{topics: ["nothing"]}}, orderBy: {{field: TOPIC}}) {shown} }}'
     async with _patient_for_nothing(home, monkeypatch) as world:
         answer = await _when_locked(world, lambda: world.post(ADMIN, document))
         monkeypatch.undo()
