@@ -137,6 +137,7 @@ async def test_what_has_the_same_shape_shares_a_statement(database: Database, sa
     assert len(await _page(database, is_read=True)) == 3
     assert len(await _page(database, is_read=False)) == 2
     assert made() == 5
+    assert await _page(database, topics=[]) == await _page(database, topics=["network"]) == []
 
 
 async def test_values_are_those_of_each_call(database: Database, said: list[str]) -> None:

@@ -120,8 +120,7 @@ async def test_the_same_is_found_with_and_without_the_index(
     with pytest.MonkeyPatch.context() as patch:
         # Where no examples are enough, whatever is sought is rare.
         for first, few, enough in ((0, 200, 0), (0, 0, 1), (1, 0, 1)):
-            patch.setattr(search, "FIRST_ROWS", first)
-            patch.setattr(search, "NEXT_ROWS", 2 * first)
+            _first_rows(patch, first, 2 * first)
             patch.setattr(search_index, "FEW", few)
             patch.setattr(search_samples, "ENOUGH", enough)
             assert await find(database, scope, asked) == expected
@@ -206,6 +205,17 @@ class _Noting:
         return found
 
 
+def _first_rows(patch: pytest.MonkeyPatch, first: int, following: int) -> None:
+    patch.setattr(search, "FIRST_ROWS", first)
+    patch.setattr(search, "NEXT_ROWS", following)
+
+
+async def _of_topics(database: Database, topics: Sequence[str]) -> Scope:
+    """Notifications of these topics, the newest last."""
+    rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
+    return await store(database, rows)
+
+
 def asked_of(keyword: str) -> notification_filters.Filter:
     return notification_filters.Filter(question=question(keyword=keyword, now=NOW))
 
@@ -258,11 +268,9 @@ async def test_a_topic_is_looked_up_where_the_beginning_of_a_list_does_not_fill_
     database: Database, monkeypatch: pytest.MonkeyPatch, listings: list[int]
 ) -> None:
     """In a filter or a query. Named rows are read without it."""
-    monkeypatch.setattr(search, "FIRST_ROWS", 3)
-    monkeypatch.setattr(search, "NEXT_ROWS", 5)
+    _first_rows(monkeypatch, 3, 5)
     topics = ["pods.gone", "Disk", "disk", "disk", "disk.full", "disk", "disk"]
-    rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
-    scope = await store(database, rows)
+    scope = await _of_topics(database, topics)
     by_id = {"notification_ids": [f"{scope.domain_id}-0000"]}
 
     async def found(limit: int, topics: list[str], **wanted: Any) -> tuple[list[int], list[int]]:
@@ -294,11 +302,9 @@ async def test_the_index_is_asked_where_the_beginning_of_a_list_does_not_fill_it
     database: Database, monkeypatch: pytest.MonkeyPatch, listings: list[int]
 ) -> None:
     """The first three rows have `disk`, `down` and `full` between them; `pods` is only in the last one."""
-    monkeypatch.setattr(search, "FIRST_ROWS", 3)
-    monkeypatch.setattr(search, "NEXT_ROWS", 5)
+    _first_rows(monkeypatch, 3, 5)
     topics = ["pods and disks", "backup", "disk down", "disk", "disk", "full disk", "disk down"]
-    rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
-    scope = await store(database, rows)
+    scope = await _of_topics(database, topics)
 
     async def found(keyword: str, *, wanted: int) -> list[int]:
         """What the index lists for a page whose rows, and the one behind them, are so many."""
@@ -324,11 +330,9 @@ async def test_pages_are_parts_of_what_is_found(
     database: Database, monkeypatch: pytest.MonkeyPatch, first_rows: int
 ) -> None:
     """By numbers and by cursors, both ways."""
-    monkeypatch.setattr(search, "FIRST_ROWS", first_rows)
-    monkeypatch.setattr(search, "NEXT_ROWS", first_rows + 2)
+    _first_rows(monkeypatch, first_rows, first_rows + 2)
     topics = ["pods" if n % 3 else "other" for n in range(12)]
-    rows = [{"createdAt": NOW + timedelta(seconds=n), "topic": topic} for n, topic in enumerate(topics)]
-    scope, order = await store(database, rows), (CREATED_AT, ID)
+    scope, order = await _of_topics(database, topics), (CREATED_AT, ID)
     everything = [n for n in reversed(range(12)) if n % 3]
 
     async def page(bounds: Bounds) -> tuple[list[int], bool | None, bool | None, Any]:
